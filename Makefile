@@ -1,0 +1,46 @@
+# Each target makes what it needs, and nothing twice. `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# Stages are run as `python src/….py`: with the environment of this project, whoever calls.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data repro article test lint ui
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv with the locked versions
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+data: $(READY)
+	$(BIN)/dvc repro download
+
+repro: $(READY) ## download, tune, train, evaluate: whatever is not up to date
+	$(BIN)/dvc repro
+
+# In a copy of the workspace, which it leaves as it was; the runs go to the store of this one.
+article: data ## the article's own protocol, as the DVC experiment `article`
+	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} \
+	$(BIN)/dvc exp run --temp --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
+
+test: data ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+ui: $(READY) ## browse the runs on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --host 127.0.0.1

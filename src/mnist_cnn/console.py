@@ -1,0 +1,36 @@
+"""How a script speaks with a person: lines, progress bars, and mistakes in one line."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from mnist_cnn.errors import UserError
+
+
+def say(line: str) -> None:
+    """Print a line, above the progress bars where there are any, at once."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def progress(total: int, what: str, unit: str, done: int = 0) -> "tqdm[Any]":
+    """A progress bar on a terminal; nothing where output goes to a file."""
+    return tqdm(total=total, initial=done, desc=what, unit=unit, disable=None, dynamic_ncols=True)
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a script: a person's mistake ends it with one line on standard error and status 1.
+
+    SIGTERM is taken as Ctrl-C is: both raise `KeyboardInterrupt`, so that what is open is closed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command again to go on")
+    sys.exit(0)

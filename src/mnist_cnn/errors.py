@@ -1,0 +1,8 @@
+"""The errors that are a person's to mend. Every other exception is a fault of ours."""
+
+
+class UserError(Exception):
+    """Something that was given to us is wrong: parameters, a file, a source that cannot be reached.
+
+    The message is complete in itself. Scripts print it as one line, without a traceback.
+    """

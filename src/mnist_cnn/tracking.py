@@ -1,0 +1,305 @@
+"""MLflow as a person browses it: runs, trials below their study, inputs, and the model registry.
+
+The store is MLflow's own default in the current folder, `mlflow.db` and `mlruns/`, so that a bare
+`mlflow ui` shows it; `MLFLOW_TRACKING_URI` names another. Nothing here is needed to make a result:
+results are files, and this is their diary.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import mlflow.data
+import mlflow.pytorch
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunStatus, ViewType
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from torch import Tensor, nn
+
+from mnist_cnn.data import Digits
+from mnist_cnn.files import md5
+from mnist_cnn.provenance import Commit, Provenance
+
+# What it does by itself, such as making its tables, is no news to who waits for a result.
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+EXPERIMENT = "mnist-cnn"
+MODEL = "mnist-cnn"
+
+# In the order of the life of a model version.
+Alias = Literal["champion", "challenger"]
+
+
+@contextmanager
+def run(
+    name: str, provenance: Provenance, commit: Commit | None, *, resuming: bool
+) -> Iterator[str]:
+    """A run of a stage; yields its id. It ends FINISHED, KILLED when interrupted, or FAILED.
+
+    The latest run of the same fingerprint is continued when it did not end well, and in any case
+    when `resuming`: a kill may fall between the end of the run and that of the stage.
+    """
+    mlflow.set_experiment(EXPERIMENT)
+    any_end = "" if resuming else " and attributes.status != 'FINISHED'"
+    unfinished = _search(
+        f"attributes.run_name = '{name}' and tags.fingerprint = '{provenance.fingerprint}'{any_end}"
+    )
+    tags = {"stage": provenance.stage, "fingerprint": provenance.fingerprint}
+    if commit:
+        tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
+    tags |= {f"md5 {path}": digest for path, digest in provenance.inputs.items()}
+    tags |= {f"version {library}": number for library, number in provenance.versions.items()}
+    with _active(run_id=unfinished[0] if unfinished else None, run_name=name, tags=tags) as run_id:
+        mlflow.log_params(_flatten(provenance.params))
+        yield run_id
+
+
+@contextmanager
+def _active(**arguments: Any) -> Iterator[str]:
+    with mlflow.start_run(**arguments) as active:
+        try:
+            yield active.info.run_id
+        except KeyboardInterrupt:
+            mlflow.end_run("KILLED")
+            raise
+
+
+def log_made(*paths: Path) -> None:
+    """Tag the active run with the MD5 of each file that it made."""
+    mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
+
+
+@contextmanager
+def run_that_made(path: Path, stage: str) -> Iterator[str]:
+    """Continue the latest run of `stage` that made this file, found by the file's content.
+
+    Where the store has none, as in a clone that pulled the file, a new one of that name is begun.
+    """
+    mlflow.set_experiment(EXPERIMENT)
+    found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
+    with _active(run_id=found[0] if found else None, run_name=stage, tags={"stage": stage}) as same:
+        log_made(path)
+        yield same
+
+
+def log_hyperparameters(hyperparameters: Mapping[str, Any]) -> None:
+    """Log parameters of the active run."""
+    mlflow.log_params(dict(hyperparameters))
+
+
+def log_metrics(metrics: Mapping[str, float | None], prefix: str = "") -> None:
+    """Log the figures of the active run that are numbers."""
+    mlflow.log_metrics(
+        {prefix + name: value for name, value in metrics.items() if value is not None}
+    )
+
+
+def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
+    """Log the figures of one epoch of a run, at the step `epoch["epoch"]`, once."""
+    client = MlflowClient()
+    step = epoch["epoch"]
+    known = {point.step for point in client.get_metric_history(run_id, "train_loss")}
+    if step not in known:
+        mlflow.log_metrics(_figures(epoch), step=step, run_id=run_id)
+
+
+def log_folder(folder: Path) -> None:
+    """Log the files of a folder as artifacts of the active run, under the folder's name."""
+    mlflow.log_artifacts(str(folder), folder.name)
+
+
+def log_file(path: Path, folder: str) -> None:
+    """Log a file as an artifact of the active run, in `folder`."""
+    mlflow.log_artifact(str(path), folder)
+
+
+def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
+    """Log the examples that the active run used: their shape, where from, and the file's MD5."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
+        dataset = mlflow.data.from_numpy(
+            digits.images.numpy(),
+            source=str(source),
+            targets=digits.labels.numpy(),
+            name=name,
+            digest=md5(source),
+        )
+    mlflow.log_input(dataset, context=context)
+
+
+def logged_trials(parent: str) -> dict[int, str]:
+    """The trials that are completely logged below a study's run: number to run id."""
+    client = MlflowClient()
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT],
+        filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'",
+        output_format="list",
+    )
+    complete = {}
+    for child in runs:
+        if child.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            client.delete_run(child.info.run_id)  # a kill cut its logging short
+        else:
+            complete[int(child.data.tags["trial"])] = child.info.run_id
+    return complete
+
+
+def log_trial(
+    parent: str,
+    number: int,
+    *,
+    state: str,
+    hyperparameters: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    times: Sequence[float],
+    error: str | None,
+) -> str:
+    """Log a finished trial as a run below that of its study; return the new run's id.
+
+    Args:
+        parent: the id of the study's run.
+        number: of the trial, from 0.
+        state: `complete`, `pruned` (MLflow's KILLED) or `failed`.
+        hyperparameters: all of them, searched or fixed.
+        history: the figures of each epoch.
+        times: Unix time in seconds of the start, the end of each epoch, and the end.
+        error: the traceback of a failed trial, kept as the artifact `error.txt`.
+    """
+    client = MlflowClient()
+    milliseconds = [round(1000 * moment) for moment in times]
+    child = client.create_run(
+        client.get_run(parent).info.experiment_id,
+        start_time=milliseconds[0],
+        run_name=f"trial-{number:03}",
+        tags={
+            MLFLOW_PARENT_RUN_ID: parent,
+            "stage": "trial",
+            "trial": str(number),
+            "state": state,
+        },
+    )
+    run_id: str = child.info.run_id
+    points = [
+        Metric(name, value, moment, epoch["epoch"])
+        for epoch, moment in zip(history, milliseconds[1:], strict=False)
+        for name, value in _figures(epoch).items()
+    ]
+    params = [Param(name, str(value)) for name, value in hyperparameters.items()]
+    client.log_batch(run_id, points, params)
+    if error:
+        client.log_text(run_id, error, "error.txt")
+    status = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state]
+    client.set_terminated(run_id, status, milliseconds[-1])
+    return run_id
+
+
+def register(
+    network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str
+) -> tuple[int, Alias]:
+    """Register the network of the active run, once, and move an alias to it.
+
+    The version is tagged with its test metrics and with the digest of the data that they were taken
+    on. It becomes `champion` when there is none, or when it is at least as accurate as the present
+    one on the same data; else `challenger`.
+
+    Args:
+        network: takes pixel values `(n, 1, height, width)`, gives logits `(n, classes)`.
+        example: such pixels, `uint8`, of two images or more.
+        metrics: test metrics, `accuracy` among them.
+        data: the digest.
+
+    Returns:
+        The number of the version, and its alias.
+    """
+    client = MlflowClient()
+    number = _version_of_active_run(client) or _add_version(network, example)
+    tags = {f"test_{name}": repr(value) for name, value in metrics.items()} | {"test_data": data}
+    for name, value in tags.items():
+        client.set_model_version_tag(MODEL, str(number), name, value)
+
+    champion = _champion(client)
+    alias: Alias = "challenger"
+    if champion is None or int(champion.version) == number or _beats(tags, champion.tags):
+        alias = "champion"
+        if "challenger" in client.get_model_version(MODEL, str(number)).aliases:
+            client.delete_registered_model_alias(MODEL, "challenger")
+    client.set_registered_model_alias(MODEL, alias, str(number))
+    return number, alias
+
+
+def _add_version(network: nn.Module, example: Tensor) -> int:
+    """Log a network to the active run, without pickle, with signature and example; register it."""
+    images = example.numpy()
+    signature = ModelSignature(
+        Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]))]),
+        Schema([TensorSpec(network(example).detach().numpy().dtype, (-1, 10))]),
+    )
+    with warnings.catch_warnings():
+        # Of weights that share memory, which these do not.
+        warnings.filterwarnings("ignore", "No complete tensor found")
+        logged = mlflow.pytorch.log_model(
+            network,
+            name="model",
+            signature=signature,
+            input_example=images,
+            serialization_format="pt2",
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "numpy")],
+        )
+    return int(mlflow.register_model(logged.model_uri, MODEL).version)
+
+
+def _version_of_active_run(client: MlflowClient) -> int | None:
+    active = mlflow.active_run()
+    versions = client.search_model_versions(f"name = '{MODEL}' and run_id = '{active.info.run_id}'")
+    return int(versions[0].version) if versions else None
+
+
+def _beats(tags: Mapping[str, str], champion: Mapping[str, str]) -> bool:
+    return tags["test_data"] == champion.get("test_data") and float(tags["test_accuracy"]) >= float(
+        champion["test_accuracy"]
+    )
+
+
+def _champion(client: MlflowClient) -> ModelVersion | None:
+    registered = client.search_registered_models(f"name = '{MODEL}'")
+    if not registered or "champion" not in registered[0].aliases:
+        return None
+    return client.get_model_version_by_alias(MODEL, "champion")
+
+
+def _search(filter_string: str) -> list[str]:
+    """Ids of the runs of the experiment, the latest first."""
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT],
+        filter_string=filter_string,
+        run_view_type=ViewType.ACTIVE_ONLY,
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    return [found.info.run_id for found in runs]
+
+
+def _figures(epoch: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in epoch.items() if name != "epoch" and value is not None}
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, their keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,64 @@
+"""Stage `train`: train the best hyperparameters on the whole training set, and keep the model."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from mnist_cnn import console, data, files, model, params, plots, provenance, tracking, training
+
+REPORTS = Path("reports/train")
+BEST_PARAMS = Path("reports/tune/best_params.json")
+MODEL = Path("models/best_model.pth")
+CHECKPOINTS = Path("models/checkpoints")
+
+
+def main() -> None:
+    """Train, or go on training, and write the model and how it came to be."""
+    train = params.load().train
+    origin = provenance.of_stage("train", train)
+    flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
+    (digits,) = data.subset(data.load("train"), (train.train_size,), train.seed)
+    device = training.configure(train.threads)
+    network = training.build(hyperparameters, train.seed).to(device)
+    checkpoint = CHECKPOINTS / f"train-{origin.fingerprint}.pt"
+
+    history = []
+    with (
+        tracking.run("train", origin, provenance.commit(), resuming=checkpoint.exists()) as run,
+        console.progress(train.epochs, "epochs", "epoch") as bar,
+    ):
+        tracking.log_hyperparameters(flat)
+        tracking.log_dataset("mnist-train", digits, data.paths("train")[0], "training")
+        for epoch in training.fit(
+            network,
+            hyperparameters,
+            digits.to(device),
+            epochs=train.epochs,
+            seed=train.seed,
+            checkpoint=checkpoint,
+        ):
+            history.append(asdict(epoch))
+            tracking.log_epoch(run, history[-1])
+            console.say(
+                f"epoch {epoch.epoch:3}: loss {epoch.train_loss:.4f}, "
+                f"accuracy {epoch.train_accuracy:.2%}"
+            )
+            bar.update()
+        model.save(network, MODEL)
+        files.write_csv(REPORTS / "history.csv", history)
+        files.write_json(
+            REPORTS / "metrics.json",
+            {
+                "train_loss": epoch.train_loss,
+                "train_accuracy": epoch.train_accuracy,
+                "parameters": sum(weights.numel() for weights in network.parameters()),
+            },
+        )
+        files.write_png(REPORTS / "history.png", plots.history(history))
+        tracking.log_folder(REPORTS)
+        tracking.log_file(MODEL, "model_file")
+        tracking.log_made(MODEL)
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    console.run(main)

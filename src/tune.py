@@ -1,0 +1,87 @@
+"""Stage `tune`: search the hyperparameters, judged on a validation split of the training set."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from joblib import cpu_count
+
+from mnist_cnn import console, data, files, params, provenance, search, tracking, workers
+
+REPORTS = Path("reports/tune")
+CHECKPOINTS = Path("models/checkpoints")
+STORAGE = "sqlite:///optuna.db"
+
+
+def main() -> None:
+    """Run the study, or what is left of it, and write its report."""
+    tune = params.load().tune
+    size = _workers() or max(1, cpu_count() // tune.threads)
+    origin = provenance.of_stage("tune", tune)
+    train, validation = data.subset(
+        data.load("train"), (tune.train_size, tune.validation_size), tune.seed
+    )
+    for tensor in (*train, *validation):
+        tensor.share_memory_()  # one copy for all workers
+    objective = partial(search.train_network, tune=tune, train=train, validation=validation)
+
+    study = search.open_study(origin.fingerprint, os.environ.get("OPTUNA_STORAGE", STORAGE))
+    checkpoints = CHECKPOINTS / study.study_name
+    trials = []
+    with (
+        tracking.run("tune", origin, provenance.commit(), resuming=bool(study.get_trials())) as run,
+        console.progress(tune.trials, "trials", "trial") as bar,
+        workers.pool(size) as executor,
+    ):
+        logged = tracking.logged_trials(run)
+        for trial in search.search(tune, objective, study, executor, checkpoints):
+            trials.append(trial)
+            if trial.number not in logged:
+                tracking.log_trial(
+                    run,
+                    trial.number,
+                    state=trial.state,
+                    hyperparameters=tune.hyperparameters | trial.hyperparameters,
+                    history=[asdict(epoch) for epoch in trial.history],
+                    times=trial.times,
+                    error=trial.error,
+                )
+            console.say(search.describe(trial))
+            bar.update()
+        _write_report(tune, trials)
+        for name, figure in search.figures(study).items():
+            files.write_png(REPORTS / f"{name}.png", figure)
+        tracking.log_metrics(search.summary(trials))
+        tracking.log_folder(REPORTS)
+        tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
+    search.close_study(study)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _write_report(tune: params.Tune, trials: Sequence[search.Trial]) -> None:
+    best = search.best(trials)
+    files.write_json(REPORTS / "best_params.json", tune.hyperparameters | best.hyperparameters)
+    files.write_json(REPORTS / "metrics.json", search.summary(trials))
+    files.write_csv(REPORTS / "trials.csv", search.table(trials))
+    console.say(f"best is {search.describe(best)}")
+
+
+def _workers() -> int | None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.environ.get("TUNE_WORKERS"),
+        help="trials to run at once; changes nothing but the time (default: $TUNE_WORKERS, "
+        "else as many as there are cores for)",
+    )
+    size: int | None = parser.parse_args().workers
+    return size
+
+
+if __name__ == "__main__":
+    console.run(main)
