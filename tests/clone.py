@@ -1,0 +1,85 @@
+"""A working copy of the project in a folder of its own, on a slice of the data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+SMALL = {
+    "tune": {"trials": 6, "round_size": 3, "train_size": 600, "validation_size": 200},
+    "train": {"epochs": 2, "train_size": 1000},
+    "evaluate": {"test_size": 500},
+}
+
+
+class Clone:
+    """A working copy in a folder of its own, and the commands that a person runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW", "OPTUNA", "GIT", "DVC", "TUNE"))
+        } | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MNIST_DIR": str(ROOT / "data/MNIST/raw"),
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@localhost",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@localhost",
+        }
+
+    def run(self, *command: str, check: bool = True, **variables: str):
+        """Run a command to its end and return what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def read(self, path: str) -> bytes:
+        """The content of a file."""
+        return (self.folder / path).read_bytes()
+
+    def set_params(self, changes: dict) -> None:
+        """Change `params.yaml`, section by section."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section] |= values
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def make_clone(folder: Path) -> Clone:
+    """A clone of what the working tree is now, on a slice of the data, with no results."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    clone = Clone(folder)
+    clone.set_params(SMALL)
+    clone.run("git", "init", "--quiet")
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message", "a slice of the data")
+    return clone

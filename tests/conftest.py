@@ -1,0 +1,20 @@
+"""What several modules of tests share."""
+
+import pytest
+
+from clone import ROOT, make_clone
+from mnist_cnn import data
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """A clone in which `dvc repro` has run once."""
+    made = make_clone(tmp_path_factory.mktemp("clone"))
+    made.output = made.run("dvc", "repro").stdout
+    return made
+
+
+@pytest.fixture(scope="session")
+def real_train():
+    """The 60,000 training examples."""
+    return data.load("train", ROOT / "data/MNIST/raw")

@@ -1,0 +1,189 @@
+"""The four real scripts, run by DVC in a clone on a slice of the data, read back from the store."""
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from clone import SMALL, make_clone
+from mnist_cnn import data, files, model
+
+
+@pytest.fixture(scope="session")
+def client(clone):
+    return MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def runs(client):
+    """Every run of the clone's store."""
+    experiment = client.get_experiment_by_name("mnist-cnn")
+    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
+
+
+@pytest.fixture(scope="session")
+def by_name(runs):
+    return {run.info.run_name: run for run in runs}
+
+
+def rows(clone, path):
+    return list(csv.DictReader(io.StringIO(clone.read(path).decode())))
+
+
+def test_the_runs_are_the_study_its_trials_and_the_model(by_name, runs):
+    names = {"tune", "train", *(f"trial-{n:03}" for n in range(6))}
+
+    assert by_name.keys() == names
+    assert len(runs) == len(names)
+    assert by_name["tune"].info.status == by_name["train"].info.status == "FINISHED"
+
+
+def test_trials_lie_below_their_study_with_all_that_they_were(by_name, client, clone):
+    for row in rows(clone, "reports/tune/trials.csv"):
+        run = by_name[f"trial-{int(row['number']):03}"]
+        points = client.get_metric_history(run.info.run_id, "validation_accuracy")
+
+        assert run.data.tags["mlflow.parentRunId"] == by_name["tune"].info.run_id
+        assert run.data.tags["state"] == row["state"]
+        assert run.data.params["learning_rate"] == row["learning_rate"]
+        assert run.data.params["schedule"] == "one_cycle"
+        assert [point.step for point in points] == list(range(1, int(row["epoch"]) + 1))
+        assert points[-1].value == float(row["validation_accuracy"])
+
+
+def test_the_best_hyperparameters_are_those_of_the_best_trial(clone):
+    trials = rows(clone, "reports/tune/trials.csv")
+    complete = [row for row in trials if row["state"] == "complete"]
+    best = max(complete, key=lambda row: float(row["validation_accuracy"]))
+
+    chosen = json.loads(clone.read("reports/tune/best_params.json"))
+
+    assert str(chosen["learning_rate"]) == best["learning_rate"]
+    assert str(chosen["batch_norm"]) == best["batch_norm"]
+    assert chosen["schedule"] == "one_cycle"
+
+
+def test_one_run_tells_the_whole_story_of_the_model(by_name, client, clone):
+    run = by_name["train"]
+    metrics = json.loads(clone.read("reports/evaluate/metrics.json"))
+    points = client.get_metric_history(run.info.run_id, "train_loss")
+    history = rows(clone, "reports/train/history.csv")
+
+    assert [(p.step, p.value) for p in points] == [
+        (int(row["epoch"]), float(row["train_loss"])) for row in history
+    ]
+    assert {f"test_{name}" for name in metrics} <= run.data.metrics.keys()
+    assert run.data.metrics["test_accuracy"] == metrics["accuracy"] > 0.6
+    assert {given.dataset.name for given in run.inputs.dataset_inputs} == {
+        "mnist-train",
+        "mnist-test",
+    }
+
+
+def test_pictures_and_the_model_are_artifacts(by_name, client):
+    def artifacts(name, folder):
+        return {file.path for file in client.list_artifacts(by_name[name].info.run_id, folder)}
+
+    assert {
+        f"evaluate/{name}.png"
+        for name in ("confusion_matrix", "roc", "precision_recall", "reliability", "mistakes")
+    } <= artifacts("train", "evaluate")
+    assert "train/history.png" in artifacts("train", "train")
+    assert "model_file/best_model.pth" in artifacts("train", "model_file")
+    assert "tune/optimization_history.png" in artifacts("tune", "tune")
+
+
+def test_a_line_of_the_lock_leads_to_a_run_and_the_run_to_a_commit(by_name, clone):
+    lock = yaml.safe_load(clone.read("dvc.lock"))["stages"]
+    (made,) = [out for out in lock["train"]["outs"] if out["path"] == "models/best_model.pth"]
+    tags = by_name["train"].data.tags
+
+    assert tags["md5 models/best_model.pth"] == made["md5"]
+    assert tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert tags["git.clean"] == "true"
+    for dep in lock["train"]["deps"]:
+        assert tags[f"md5 {dep['path']}"] == dep["md5"]
+
+
+def test_the_model_is_registered_as_the_champion(by_name, client):
+    version = client.get_model_version_by_alias("mnist-cnn", "champion")
+
+    assert version.run_id == by_name["train"].info.run_id
+    assert float(version.tags["test_accuracy"]) == by_name["train"].data.metrics["test_accuracy"]
+
+
+def test_predictions_are_those_of_the_model_file(clone):
+    predictions = rows(clone, "reports/evaluate/predictions.csv")
+    (digits,) = data.subset(
+        data.load("test", clone.folder / "data/MNIST/raw"), (SMALL["evaluate"]["test_size"],), 0
+    )
+    network = model.load(clone.folder / "models/best_model.pth")
+    probabilities = model.predict(network, digits.images)
+
+    assert [int(row["label"]) for row in predictions] == digits.labels.tolist()
+    written = torch.tensor([[float(row[f"p{k}"]) for k in range(10)] for row in predictions])
+    torch.testing.assert_close(written.double(), probabilities, atol=1e-5, rtol=1e-5)
+
+
+def test_the_same_figures_stand_in_every_file(clone):
+    metrics = json.loads(clone.read("reports/evaluate/metrics.json"))
+    report = json.loads(clone.read("reports/evaluate/classification_report.json"))
+    confusion = rows(clone, "reports/evaluate/confusion_matrix.csv")
+    right = sum(int(row[row["true"]]) for row in confusion)
+
+    assert right / SMALL["evaluate"]["test_size"] == metrics["accuracy"] == report["accuracy"]
+    assert report["macro avg"]["f1-score"] == metrics["f1_macro"]
+
+
+def test_nothing_is_left_of_finished_work(clone):
+    assert not list((clone.folder / "models").glob("checkpoints/*"))
+    assert not list(clone.folder.rglob("*.partial"))
+
+
+def test_dvc_shows_metrics_plots_and_experiments_without_flags(clone):
+    assert "balanced_accuracy" in clone.run("dvc", "metrics", "show").stdout
+    assert "tune.trials" in clone.run("dvc", "exp", "show", "--csv").stdout
+    clone.run("dvc", "plots", "show", "--out", "page")
+    page = clone.read("page/index.html").decode()
+    for title in ("Training loss", "Confusion matrix", "ROC", "mistakes.png"):
+        assert title in page
+
+
+def test_what_is_up_to_date_is_not_run_again(clone, client, runs):
+    again = clone.run("dvc", "repro").stdout
+
+    assert again.count("didn't change, skipping") == 4
+    experiment = client.get_experiment_by_name("mnist-cnn")
+    assert len(client.search_runs([experiment.experiment_id])) == len(runs)
+
+
+def test_run_again_means_run_again_with_the_same_result(clone, client, runs):
+    """The last test of the clone: it adds runs to its store."""
+    before = clone.read("dvc.lock")
+    model_before = files.md5(clone.folder / "models/best_model.pth")
+
+    clone.run("dvc", "repro", "--force", TUNE_WORKERS="1")
+
+    assert clone.read("dvc.lock") == before
+    assert files.md5(clone.folder / "models/best_model.pth") == model_before
+    experiment = client.get_experiment_by_name("mnist-cnn")
+    assert len(client.search_runs([experiment.experiment_id])) == 2 * len(runs)
+    assert len(client.search_model_versions("name = 'mnist-cnn'")) == 2
+
+
+def test_a_missing_input_is_one_line(tmp_path_factory):
+    empty = make_clone(tmp_path_factory.mktemp("empty"))
+    for stage, missing in {
+        "tune": "data/MNIST/raw/train-images-idx3-ubyte: missing",
+        "train": "data/MNIST/raw/train-images-idx3-ubyte: missing",
+        "evaluate": "data/MNIST/raw/t10k-images-idx3-ubyte: missing",
+    }.items():
+        done = empty.run("python", f"src/{stage}.py", check=False)
+
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert missing in done.stderr

@@ -1,0 +1,88 @@
+"""What a result is made from is what `dvc.yaml` says, and every change of it is seen."""
+
+import shutil
+
+import pytest
+
+from clone import ROOT, Clone
+from mnist_cnn import files, params, provenance
+
+STAGE = "evaluate"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The inputs of a stage, in a folder of their own."""
+    for dep in ("dvc.yaml", "params.yaml", *_deps()):
+        target = tmp_path / dep
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / dep).exists():
+            shutil.copy2(ROOT / dep, target)
+        else:
+            target.write_bytes(b"a model")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _deps():
+    return params.read_yaml(ROOT / "dvc.yaml")["stages"][STAGE]["deps"]
+
+
+def fingerprint(**changes):
+    section = params.load().evaluate.model_copy(update=changes)
+    return provenance.of_stage(STAGE, section).fingerprint
+
+
+@pytest.mark.usefixtures("project")
+def test_the_fingerprint_is_the_same_for_the_same_inputs():
+    assert fingerprint() == fingerprint()
+
+
+@pytest.mark.parametrize("dep", ["src/evaluate.py", "src/mnist_cnn/metrics.py"])
+def test_a_changed_file_changes_the_fingerprint(project, dep):
+    before = fingerprint()
+    with (project / dep).open("a") as file:
+        file.write("# a comment\n")
+
+    assert fingerprint() != before
+
+
+@pytest.mark.usefixtures("project")
+def test_a_changed_parameter_changes_the_fingerprint():
+    assert fingerprint(test_size=9999) != fingerprint()
+
+
+@pytest.mark.usefixtures("project")
+def test_another_version_of_a_library_changes_the_fingerprint(monkeypatch):
+    before = fingerprint()
+    monkeypatch.setattr(provenance, "version", lambda _name: "0")
+
+    assert fingerprint() != before
+
+
+def test_inputs_are_named_by_the_md5_of_dvc(project):
+    origin = provenance.of_stage(STAGE, params.load().evaluate)
+
+    assert origin.inputs.keys() == set(_deps())
+    assert origin.inputs["src/evaluate.py"] == files.md5(project / "src/evaluate.py")
+
+
+def test_the_commit_is_known_and_whether_the_tree_is_as_committed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git = Clone(tmp_path)
+    assert provenance.commit() is None
+
+    git.run("git", "init", "--quiet")
+    (tmp_path / "file").write_text("1")
+    git.run("git", "add", "--all")
+    git.run("git", "commit", "--quiet", "--message", "one")
+    revision = git.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert provenance.commit() == provenance.Commit(revision, clean=True)
+
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/metrics.json").write_text("{}")
+    (tmp_path / "dvc.lock").write_text("")
+    assert provenance.commit().clean
+
+    (tmp_path / "file").write_text("2")
+    assert provenance.commit() == provenance.Commit(revision, clean=False)

@@ -1,0 +1,227 @@
+"""Runs, trials and the registry, in a real store, read back through MLflow's own client."""
+
+import mlflow
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from mnist_cnn import tracking
+from mnist_cnn.data import Digits
+from mnist_cnn.files import md5
+from mnist_cnn.model import DeepCNN
+from mnist_cnn.provenance import Commit, Provenance
+
+ORIGIN = Provenance("train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"})
+COMMIT = Commit("0123456789", clean=True)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The address of a store, and its tables, which take seconds to make."""
+    address = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    MlflowClient(address).search_experiments()
+    return address
+
+
+@pytest.fixture
+def client(store, tmp_path, monkeypatch):
+    """A client of the store, in an experiment and with a registered model of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "EXPERIMENT", tmp_path.name)
+    monkeypatch.setattr(tracking, "MODEL", tmp_path.name)
+    mlflow.set_tracking_uri(store)
+    yield MlflowClient(store)
+    mlflow.set_tracking_uri(None)
+
+
+def train_run(resuming=False, origin=ORIGIN):
+    return tracking.run("train", origin, COMMIT, resuming=resuming)
+
+
+def test_a_run_tells_what_it_was_made_from(client):
+    with train_run() as run_id:
+        pass
+    run = client.get_run(run_id)
+
+    assert run.info.run_name == "train"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"seed": "0", "nested.key": "1"}
+    assert run.data.tags["git.commit"] == "0123456789"
+    assert run.data.tags["git.clean"] == "true"
+    assert run.data.tags["md5 src/train.py"] == "abc"
+    assert run.data.tags["fingerprint"] == ORIGIN.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")]
+)
+def test_a_run_that_did_not_end_well_says_so_and_is_continued(client, error, status):
+    with pytest.raises(error), train_run() as first:
+        raise error
+    assert client.get_run(first).info.status == status
+
+    with train_run() as second:
+        assert client.get_run(first).info.status == "RUNNING"
+
+    assert second == first
+    assert client.get_run(first).info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("client")
+def test_a_run_that_ended_well_is_not_continued_unless_its_work_is():
+    with train_run() as first:
+        pass
+    with train_run(resuming=True) as same:
+        pass
+    with train_run() as other:
+        pass
+
+    assert same == first
+    assert other != first
+
+
+def test_a_run_of_other_inputs_is_another_run(client):
+    with pytest.raises(ValueError, match="x"), train_run() as first:
+        raise ValueError("x")
+    with train_run(origin=Provenance("train", {}, {}, {})) as second:
+        pass
+
+    assert first != second
+    assert client.get_run(first).info.status == "FAILED"
+
+
+def test_an_epoch_is_logged_once(client):
+    epoch = {"epoch": 1, "train_loss": 0.5, "validation_loss": None}
+    with train_run() as run_id:
+        tracking.log_epoch(run_id, epoch)
+        tracking.log_epoch(run_id, epoch)
+        tracking.log_epoch(run_id, epoch | {"epoch": 2, "train_loss": 0.25})
+
+    points = client.get_metric_history(run_id, "train_loss")
+    assert [(point.step, point.value) for point in points] == [(1, 0.5), (2, 0.25)]
+    assert "validation_loss" not in client.get_run(run_id).data.metrics
+
+
+def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path):
+    made = tmp_path / "model.pth"
+    made.write_bytes(b"one")
+    with train_run() as run_id:
+        tracking.log_made(made)
+
+    with tracking.run_that_made(made, "train") as found:
+        tracking.log_metrics({"accuracy": 0.5, "nothing": None}, prefix="test_")
+    made.write_bytes(b"two")
+    with tracking.run_that_made(made, "train") as other:
+        pass
+
+    assert found == run_id != other
+    run = client.get_run(run_id)
+    assert run.data.metrics == {"test_accuracy": 0.5}
+    assert run.info.status == "FINISHED"
+    assert client.get_run(other).data.tags[f"md5 {made}"] == md5(made)
+
+
+def log_trial(parent, number=0, state="complete", error=None, epochs=2):
+    return tracking.log_trial(
+        parent,
+        number,
+        state=state,
+        hyperparameters={"learning_rate": 0.1},
+        history=[
+            {"epoch": n, "train_loss": 1 / n, "validation_accuracy": n / 10}
+            for n in range(1, epochs + 1)
+        ],
+        times=[100.0 + n for n in range(epochs + 2)],
+        error=error,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("complete", "FINISHED"), ("pruned", "KILLED"), ("failed", "FAILED")]
+)
+def test_a_trial_is_a_run_below_its_study(client, state, status):
+    error = "Traceback: no" if state == "failed" else None
+    with train_run() as parent:
+        run_id = log_trial(parent, 7, state, error)
+    trial = client.get_run(run_id)
+
+    assert trial.info.run_name == "trial-007"
+    assert trial.info.status == status
+    assert trial.data.tags["mlflow.parentRunId"] == parent
+    assert trial.data.tags["state"] == state
+    assert trial.data.params == {"learning_rate": "0.1"}
+    assert (trial.info.start_time, trial.info.end_time) == (100_000, 103_000)
+    points = client.get_metric_history(run_id, "validation_accuracy")
+    assert [(p.step, p.value, p.timestamp) for p in points] == [
+        (1, 0.1, 101_000),
+        (2, 0.2, 102_000),
+    ]
+    artifacts = [file.path for file in client.list_artifacts(run_id)]
+    assert artifacts == (["error.txt"] if error else [])
+
+
+def test_a_trial_that_a_kill_left_half_logged_is_dropped(client):
+    with train_run() as parent:
+        whole = log_trial(parent, 0)
+        half = log_trial(parent, 1)
+        client.update_run(half, status="RUNNING")
+
+        assert tracking.logged_trials(parent) == {0: whole}
+        again = log_trial(parent, 1)
+        assert tracking.logged_trials(parent) == {0: whole, 1: again}
+
+
+def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
+    source = tmp_path / "images"
+    source.write_bytes(b"pixels")
+    digits = Digits(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+    with train_run() as run_id:
+        tracking.log_dataset("mnist-train", digits, source, "training")
+
+    (given,) = client.get_run(run_id).inputs.dataset_inputs
+    assert given.dataset.name == "mnist-train"
+    assert given.dataset.digest == md5(source)
+    assert given.tags[0].value == "training"
+
+
+def register(accuracy, data="d1", origin=ORIGIN, resuming=False):
+    training = DeepCNN([2], []).eval()
+    example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    with train_run(resuming, origin):
+        return tracking.register(training, example, {"accuracy": accuracy}, data)
+
+
+def test_the_champion_is_the_best_on_the_same_data(client):
+    assert register(0.9) == (1, "champion")
+    assert register(0.8) == (2, "challenger")
+    assert register(0.9) == (3, "champion")
+    assert register(1.0, data="d2") == (4, "challenger")
+
+    champion = client.get_model_version_by_alias(tracking.MODEL, "champion")
+    assert int(champion.version) == 3
+    assert champion.tags == {"test_accuracy": "0.9", "test_data": "d1"}
+    assert int(client.get_model_version_by_alias(tracking.MODEL, "challenger").version) == 4
+
+
+def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
+    register(0.9)
+    assert register(0.8) == (2, "challenger")
+    assert register(0.95, resuming=True) == (2, "champion")
+
+    assert len(client.search_model_versions(f"name = '{tracking.MODEL}'")) == 2
+    (alias,) = client.get_registered_model(tracking.MODEL).aliases.items()
+    assert (alias[0], int(alias[1])) == ("champion", 2)
+
+
+@pytest.mark.usefixtures("client")
+def test_the_registered_model_answers_as_the_network_does():
+    network = DeepCNN([4], [8], batch_norm=True).eval()
+    images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    with train_run():
+        tracking.register(network, images[:2], {"accuracy": 0.9}, "d1")
+
+    loaded = mlflow.pyfunc.load_model(f"models:/{tracking.MODEL}@champion")
+
+    assert loaded.predict(images.numpy()) == pytest.approx(network(images).detach().numpy(), 1e-4)
+    assert loaded.predict(images[:1].numpy()).shape == (1, 10)
+    assert loaded.metadata.signature.inputs.inputs[0].type.name == "uint8"
