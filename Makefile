@@ -29,9 +29,7 @@ data: $(READY)
 repro: $(READY) ## download, tune, train, evaluate: whatever is not up to date
 	$(BIN)/dvc repro
 
-# In a copy of the workspace, which it leaves as it was; the runs go to the store of this one.
 article: data ## the article's own protocol, as the DVC experiment `article`
-	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} \
 	$(BIN)/dvc exp run --temp --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
 
 test: data ## run the tests

@@ -1,14 +1,23 @@
 """Stage `train`: train the best hyperparameters on the whole training set, and keep the model."""
 
-from dataclasses import asdict
 from pathlib import Path
 
-from mnist_cnn import console, data, files, model, params, plots, provenance, tracking, training
+from mnist_cnn import (
+    console,
+    data,
+    files,
+    model,
+    params,
+    plots,
+    provenance,
+    stores,
+    tracking,
+    training,
+)
 
 REPORTS = Path("reports/train")
 BEST_PARAMS = Path("reports/tune/best_params.json")
 MODEL = Path("models/best_model.pth")
-CHECKPOINTS = Path("models/checkpoints")
 
 
 def main() -> None:
@@ -19,7 +28,7 @@ def main() -> None:
     (digits,) = data.subset(data.load("train"), (train.train_size,), train.seed)
     device = training.configure(train.threads)
     network = training.build(hyperparameters, train.seed).to(device)
-    checkpoint = CHECKPOINTS / f"train-{origin.fingerprint}.pt"
+    checkpoint = stores.checkpoints() / f"train-{origin.fingerprint}.pt"
 
     history = []
     with (
@@ -36,7 +45,7 @@ def main() -> None:
             seed=train.seed,
             checkpoint=checkpoint,
         ):
-            history.append(asdict(epoch))
+            history.append(epoch.row())
             tracking.log_epoch(run, history[-1])
             console.say(
                 f"epoch {epoch.epoch:3}: loss {epoch.train_loss:.4f}, "

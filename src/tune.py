@@ -4,17 +4,14 @@ import argparse
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from joblib import cpu_count
 
-from mnist_cnn import console, data, files, params, provenance, search, tracking, workers
+from mnist_cnn import console, data, files, params, provenance, search, stores, tracking, workers
 
 REPORTS = Path("reports/tune")
-CHECKPOINTS = Path("models/checkpoints")
-STORAGE = "sqlite:///optuna.db"
 
 
 def main() -> None:
@@ -29,8 +26,8 @@ def main() -> None:
         tensor.share_memory_()  # one copy for all workers
     objective = partial(search.train_network, tune=tune, train=train, validation=validation)
 
-    study = search.open_study(origin.fingerprint, os.environ.get("OPTUNA_STORAGE", STORAGE))
-    checkpoints = CHECKPOINTS / study.study_name
+    study = search.open_study(origin.fingerprint, stores.study_storage())
+    checkpoints = stores.checkpoints() / study.study_name
     trials = []
     with (
         tracking.run("tune", origin, provenance.commit(), resuming=bool(study.get_trials())) as run,
@@ -46,7 +43,7 @@ def main() -> None:
                     trial.number,
                     state=trial.state,
                     hyperparameters=tune.hyperparameters | trial.hyperparameters,
-                    history=[asdict(epoch) for epoch in trial.history],
+                    history=[epoch.row() for epoch in trial.history],
                     times=trial.times,
                     error=trial.error,
                 )

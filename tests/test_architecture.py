@@ -14,7 +14,7 @@ SCRIPTS = {path.stem: path for path in SRC.glob("*.py")}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 ONLY_IMPORTER = {
-    "yaml": "params",
+    "ruamel": "params",
     "torchvision": "sources",
     "requests": "sources",
     "pypi_simple": "sources",

@@ -59,7 +59,10 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
     expected = start + math.prod(shape)
     if len(content) != expected:
         raise UserError(f"{name}: {len(content)} bytes, where its header promises {expected}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    except ValueError as error:  # more or larger dimensions than an array can have
+        raise UserError(f"{name}: {error}") from None
 
 
 def parse_digits(images: bytes, labels: bytes, name: str) -> Digits:
@@ -137,7 +140,7 @@ def subset(digits: Digits, sizes: tuple[int, ...], seed: int) -> tuple[Digits, .
 def augment(
     images: Tensor, *, rotation: float, translation: float, interpolation: str = "nearest"
 ) -> Tensor:
-    """Turn and shift every image of a batch by its own random amount, in one resampling.
+    """Turn every image of a batch by a random amount of its own, then shift it, in one resampling.
 
     Args:
         images: pixel values `(n, 1, height, width)`, of any type.
@@ -153,14 +156,14 @@ def augment(
     count, _, height, width = images.shape
     angle, dx, dy = (torch.rand(3, count, device=images.device) * 2 - 1).unbind()
     cos, sin = torch.cos(angle * math.radians(rotation)), torch.sin(angle * math.radians(rotation))
-    # `affine_grid` works in coordinates from -1 to 1: of pixels of unequal count when the image
-    # is not square, hence the ratios, and a shift by the whole width is 2.
-    theta = torch.stack(
-        [
-            torch.stack([cos, -sin * height / width, 2 * translation * dx], 1),
-            torch.stack([sin * width / height, cos, 2 * translation * dy], 1),
-        ],
+    # `affine_grid` maps places in the result to places in the image, both from -1 to 1, so a shift
+    # by the whole width is 2, and the two axes differ in scale when the image is not square.
+    # Turning comes last in this direction, so it is applied to the shift too.
+    turn = torch.stack(
+        [torch.stack([cos, -sin * height / width], 1), torch.stack([sin * width / height, cos], 1)],
         1,
     )
+    shift = 2 * translation * torch.stack([dx, dy], 1).unsqueeze(2)
+    theta = torch.cat([turn, turn @ shift], 2)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images.float(), grid, mode=interpolation, align_corners=False)

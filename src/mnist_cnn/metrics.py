@@ -163,11 +163,13 @@ def roc_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]
     fpr, tpr, _ = sk.roc_curve(truth.ravel(), probabilities.ravel())
     micro = Curve(fpr, tpr, float(sk.auc(fpr, tpr)))
     grid = np.unique(np.concatenate([curve.x for curve in curves.values()]))
-    mean = np.mean([np.interp(grid, curve.x, curve.y) for curve in curves.values()], axis=0)
-    # From the origin, where a vertical piece starts that interpolation cannot see.
+    # Curves rise in vertical pieces, of which `interp` gives the upper end, and read backwards the
+    # lower one. With both, the area under the mean is the mean of the areas.
+    upper = np.mean([np.interp(grid, c.x, c.y) for c in curves.values()], axis=0)
+    lower = np.mean([np.interp(-grid, -c.x[::-1], c.y[::-1]) for c in curves.values()], axis=0)
     macro = Curve(
-        np.concatenate([[0.0], grid]),
-        np.concatenate([[0.0], mean]),
+        grid.repeat(2),
+        np.stack([lower, upper], 1).ravel(),
         float(np.mean([curve.area for curve in curves.values()])),
     )
     return curves | {"micro": micro, "macro": macro}
@@ -194,11 +196,11 @@ def reliability(labels: Labels, probabilities: Probabilities, bins: int) -> list
 
     The confidence of a prediction is its probability; the bins are of equal width over (0, 1].
     """
-    confidence = probabilities.max(1).astype(np.float64)
+    # Rounding can bring a softmax a little above 1.
+    confidence = probabilities.max(1).astype(np.float64).clip(max=1.0)
     right = predicted(probabilities) == labels
     edges = np.linspace(0, 1, bins + 1)
-    # Rounding can bring a softmax a little above 1.
-    place = np.searchsorted(edges, confidence.clip(max=1.0), side="left") - 1
+    place = np.searchsorted(edges, confidence, side="left") - 1
     rows = []
     for i in range(bins):
         inside = place == i

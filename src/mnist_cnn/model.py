@@ -48,7 +48,7 @@ class DeepCNN(nn.Module):
             "classes": classes,
         }
         side = image_size >> len(conv_layers)
-        if side == 0:
+        if side < 1:
             raise ValueError(
                 f"{len(conv_layers)} poolings are more than an image of {image_size} pixels allows"
             )
@@ -120,15 +120,15 @@ def load(path: Path) -> DeepCNN:
         raise UserError(f"{path}: missing")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the unpickler meets in a file that is not a checkpoint
-        reason = str(error).split("\n", 1)[0]
-        raise UserError(f"{path}: not a PyTorch file of plain tensors ({reason})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    # Whatever the unpickler meets in a file that is not a checkpoint. Its own words are left out,
+    # because they end in the advice to execute the file.
+    except Exception:
+        raise UserError(f"{path}: damaged, or not a PyTorch file of plain tensors") from None
+    if not isinstance(content, dict) or str(content.get("format")) != FORMAT:
         raise UserError(f"{path}: not a model of this project (no format {FORMAT!r})")
-    if content.get("version") != VERSION:
-        raise UserError(
-            f"{path}: format version {content.get('version')!r}, this release reads {VERSION}"
-        )
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
+        raise UserError(f"{path}: format version {version!r}, this release reads {VERSION}")
     try:
         model = DeepCNN(**content["architecture"])
         model.load_state_dict(content["state_dict"])

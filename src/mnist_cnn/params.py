@@ -4,13 +4,14 @@ Unknown keys, wrong types and impossible combinations are refused before any wor
 path of its key, its value and what was expected.
 """
 
-import json
+import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,13 +22,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from mnist_cnn.errors import UserError
 
 MAX_POOLINGS = 4  # 28 pixels, halved: 14, 7, 3, 1
 
-_WIDTH = re.compile(r"(conv|fc)([1-9][0-9]*)_out_(channels|features)")
+_WIDTHS = {
+    "conv": re.compile(r"conv[1-9][0-9]*_out_channels"),
+    "fc": re.compile(r"fc[1-9][0-9]*_out_features"),
+}
 
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 # A list of YAML, kept as a tuple because nothing changes after it is read.
 _List = Field(min_length=1, strict=False)
 
@@ -74,11 +81,13 @@ class Hyperparameters(Section):
     def _gather_layers(cls, flat: Any) -> Any:
         if not isinstance(flat, dict):
             return flat
-        rest = {key: value for key, value in flat.items() if not _WIDTH.fullmatch(str(key))}
-        return rest | {
-            "conv_layers": _widths(flat, rest.pop("n_conv_layers", None), "conv", "channels"),
-            "fc_layers": _widths(flat, rest.pop("n_fc_layers", None), "fc", "features"),
+        layers = {f"{kind}_layers": _layers(flat, kind) for kind in _WIDTHS}
+        if clash := flat.keys() & layers:
+            raise ValueError(f"{min(clash)}: unknown; every layer has a key of its own")
+        known = {f"n_{name}" for name in layers} | {
+            key for key in flat for width in _WIDTHS.values() if width.fullmatch(str(key))
         }
+        return {key: value for key, value in flat.items() if key not in known} | layers
 
     @field_validator("conv_layers")
     @classmethod
@@ -90,18 +99,23 @@ class Hyperparameters(Section):
         return layers
 
 
-def _widths(flat: dict[str, Any], count: Any, kind: str, unit: str) -> tuple[Any, ...]:
-    """The widths of one kind of layer, in order; the first `count` of them where it is given."""
-    name = f"{kind}{{}}_out_{unit}".format
-    known = sum(1 for key in flat if (m := _WIDTH.fullmatch(str(key))) and m[1] == kind)
-    if count is None:
-        count = known
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ValueError(f"n_{kind}_layers is {count!r}, expected a whole number, 0 or more")
-    missing = [name(i) for i in range(1, max(count, known) + 1) if name(i) not in flat]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing for the layers asked for")
-    return tuple(flat[name(i)] for i in range(1, count + 1))
+def _layers(flat: dict[str, Any], kind: str) -> tuple[int, ...]:
+    """The widths of one kind of layer, in order; the first `n_…_layers` of them where it is set."""
+    widths = {key: flat[key] for key in flat if _WIDTHS[kind].fullmatch(str(key))}
+    for key, width in widths.items():
+        if type(width) is not int or width < 1:
+            raise ValueError(f"{key} is {width!r}, expected a whole number, 1 or more")
+    # By number, whatever the order in which they were given.
+    in_order = sorted(widths, key=lambda key: int(re.sub(r"\D", "", key)))
+    numbered = [re.sub(r"\d+", str(i), key, count=1) for i, key in enumerate(in_order, 1)]
+    if in_order != numbered:
+        raise ValueError(f"{min(set(numbered) - set(in_order))} missing below {in_order[-1]}")
+    count = flat.get(f"n_{kind}_layers", len(widths))
+    if type(count) is not int or not 0 <= count <= len(widths):
+        raise ValueError(
+            f"n_{kind}_layers is {count!r}, expected 0 to {len(widths)}, as many as have a width"
+        )
+    return tuple(widths[key] for key in in_order[:count])
 
 
 class IntRange(Section):
@@ -115,7 +129,7 @@ class IntRange(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_range(self)
+        _check_range(self, no_step=1)
         return self
 
 
@@ -130,24 +144,30 @@ class FloatRange(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_range(self)
+        _check_range(self, no_step=None)
         return self
+
+
+def _check_choice(choice: Any) -> Any:
+    if isinstance(choice, str) or (isinstance(choice, int | float) and math.isfinite(choice)):
+        return choice
+    raise ValueError("expected a finite number, a word, true or false")
 
 
 class Choices(Section):
     """One of a list, without order."""
 
     type: Literal["categorical"]
-    choices: Annotated[tuple[bool | int | float | str, ...], _List]
+    choices: Annotated[tuple[Annotated[Any, AfterValidator(_check_choice)], ...], _List]
 
 
-def _check_range(range_: IntRange | FloatRange) -> None:
+def _check_range(range_: IntRange | FloatRange, no_step: int | None) -> None:
     if range_.low > range_.high:
         raise ValueError(f"low {range_.low} is more than high {range_.high}")
     if range_.log and range_.low <= 0:
         raise ValueError(f"low is {range_.low}, and a logarithmic range starts above 0")
-    if range_.log and range_.step not in (1, None):
-        raise ValueError("a logarithmic range has no step")
+    if range_.log and range_.step != no_step:
+        raise ValueError(f"step is {range_.step}, and a logarithmic range has no step")
 
 
 Distribution = Annotated[IntRange | FloatRange | Choices, Field(discriminator="type")]
@@ -182,7 +202,7 @@ class Download(Section):
 class Tune(Section):
     """The search: how many trials of what, on which examples."""
 
-    seed: NonNegativeInt
+    seed: Seed
     trials: PositiveInt
     round_size: PositiveInt
     """Trials that are run without knowledge of one another, and so may run at once."""
@@ -221,13 +241,13 @@ def _check_flat(flat: dict[str, Any], what: str) -> None:
     try:
         Hyperparameters.model_validate(flat)
     except ValidationError as error:
-        raise ValueError(f"{what}: {_describe(error)}") from None
+        raise ValueError(f"{what}: {_describe(error, flat)}") from None
 
 
 class Train(Section):
     """The final training."""
 
-    seed: NonNegativeInt
+    seed: Seed
     epochs: PositiveInt
     threads: PositiveInt
     train_size: PositiveInt
@@ -256,40 +276,56 @@ class Params(Section):
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters. Raises `UserError` that names every wrong key."""
+    given = read_yaml(path)
     try:
-        return Params.model_validate(read_yaml(path))
+        return Params.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{path}: {_describe(error)}") from None
+        raise UserError(f"{path}: {_describe(error, given)}") from None
 
 
 def load_hyperparameters(path: Path) -> tuple[dict[str, Any], Hyperparameters]:
     """Read `best_params.json`: as it stands, flat, and checked. Raises `UserError`."""
+    flat = read_yaml(path)  # JSON is YAML
     try:
-        flat = json.loads(path.read_text(encoding="utf-8"))
         return flat, Hyperparameters.model_validate(flat)
     except ValidationError as error:
-        raise UserError(f"{path}: {_describe(error)}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
+        raise UserError(f"{path}: {_describe(error, flat)}") from None
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file as plain values. Raises `UserError` when it has none."""
+    """The content of a YAML 1.2 file as plain values. Raises `UserError` when it has none."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run from the root of the project") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not plain YAML ({' '.join(str(error).split())})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    # The parser lets through what `int`, `datetime` and its tables raise, of 2001-99-99 for one.
+    except (YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: not plain YAML ({_one_line(error)})") from None
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, given: Any) -> str:
     """One clause an error: the key's path, what was expected, what was there."""
     clauses = []
     for detail in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in detail["loc"])
+        key = ".".join(_path(detail["loc"], given))
         message = detail["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
         shown = "" if isinstance(detail["input"], dict) else f" (found {detail['input']!r})"
         clauses.append(f"{key}: {message}{shown}" if key else f"{message}{shown}")
     return "; ".join(clauses)
+
+
+def _path(location: Sequence[int | str], given: Any) -> Iterator[str]:
+    """The keys that lead to an error, without the names of types that pydantic puts among them."""
+    for depth, part in enumerate(location, 1):
+        inside = part in given if isinstance(given, dict) else isinstance(given, list)
+        if inside or depth == len(location):
+            yield str(part) if str(part).isprintable() else repr(part)
+        if inside:
+            given = given[part]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -261,7 +261,7 @@ def table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """A row a trial: its number, its state, the figures of its last epoch, its hyperparameters."""
     return [
         {"number": trial.number, "state": trial.state}
-        | (asdict(trial.history[-1]) if trial.history else {})
+        | (trial.history[-1].row() if trial.history else {})
         | trial.hyperparameters
         for trial in trials
     ]
@@ -334,7 +334,7 @@ def _freeze(trial: Trial, space: Mapping[str, Distribution]) -> FrozenTrial:
             if epoch.validation_accuracy is not None
         },
         user_attrs={
-            "history": [asdict(epoch) for epoch in trial.history],
+            "history": [epoch.row() for epoch in trial.history],
             "times": trial.times,
             "error": trial.error,
         },

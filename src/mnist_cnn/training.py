@@ -42,6 +42,10 @@ class Epoch:
     validation_loss: float | None = None
     validation_accuracy: float | None = None
 
+    def row(self) -> dict[str, float]:
+        """The figures that were taken, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 def derive_seed(seed: int, *path: int) -> int:
     """A 32-bit seed for one use of `seed`, independent of those for every other path."""
@@ -105,7 +109,7 @@ def fit(
         if validation:
             loss, accuracy = validate(model, validation)
             figures = replace(figures, validation_loss=loss, validation_accuracy=accuracy)
-        if not all(math.isfinite(value) for value in asdict(figures).values() if value is not None):
+        if not all(map(math.isfinite, figures.row().values())):
             raise DivergedError(f"epoch {number}: the loss is {loss}")
         history.append(figures)
         if checkpoint:
@@ -188,7 +192,7 @@ def _scheduler(
 def _keep(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:
     content = {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
-    torch.save(content | {"history": [asdict(epoch) for epoch in history]}, buffer)
+    torch.save(content | {"history": [epoch.row() for epoch in history]}, buffer)
     write_bytes(path, buffer.getvalue())
 
 
