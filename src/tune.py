@@ -34,6 +34,9 @@ def main() -> None:
         console.progress(tune.trials, "trials", "trial") as bar,
         workers.pool(size) as executor,
     ):
+        images, _ = data.paths("train")
+        tracking.log_dataset("mnist-train", train, images, "training")
+        tracking.log_dataset("mnist-validation", validation, images, "validation")
         logged = tracking.logged_trials(run)
         for trial in search.search(tune, objective, study, executor, checkpoints):
             trials.append(trial)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import mlflow
 import pytest
 import torch
 import yaml
@@ -82,6 +83,10 @@ def test_one_run_tells_the_whole_story_of_the_model(by_name, client, clone):
         "mnist-train",
         "mnist-test",
     }
+    assert {given.dataset.name for given in by_name["tune"].inputs.dataset_inputs} == {
+        "mnist-train",
+        "mnist-validation",
+    }
 
 
 def test_pictures_and_the_model_are_artifacts(by_name, client):
@@ -105,8 +110,8 @@ def test_a_line_of_the_lock_leads_to_a_run_and_the_run_to_a_commit(by_name, clon
     assert tags["md5 models/best_model.pth"] == made["md5"]
     assert tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").stdout.strip()
     assert tags["git.clean"] == "true"
-    for dep in lock["train"]["deps"]:
-        assert tags[f"md5 {dep['path']}"] == dep["md5"]
+    made_from = mlflow.artifacts.load_dict(f"{by_name['train'].info.artifact_uri}/provenance.json")
+    assert made_from["inputs"] == {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
 
 
 def test_the_model_is_registered_as_the_champion(by_name, client):

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,9 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 EXPERIMENT = "mnist-cnn"
 MODEL = "mnist-cnn"
 
+# The UI then opens on pages for training, not on those for language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 # In the order of the life of a model version.
 Alias = Literal["champion", "challenger"]
 
@@ -44,7 +48,7 @@ Alias = Literal["champion", "challenger"]
 def _open_store() -> None:
     mlflow.set_tracking_uri(stores.tracking_uri())
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
+        mlflow.create_experiment(EXPERIMENT, stores.artifact_location(), _EXPERIMENT_TAGS)
     mlflow.set_experiment(EXPERIMENT)
 
 
@@ -53,6 +57,8 @@ def run(
     name: str, provenance: Provenance, commit: Commit | None, *, resuming: bool
 ) -> Iterator[str]:
     """A run of a stage; yields its id. It ends FINISHED, KILLED when interrupted, or FAILED.
+
+    All of the provenance is its artifact `provenance.json`.
 
     The latest run of the same fingerprint is continued when it did not end well, and in any case
     when `resuming`: a kill may fall between the end of the run and that of the stage.
@@ -67,10 +73,9 @@ def run(
         tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    tags |= {f"md5 {path}": digest for path, digest in provenance.inputs.items()}
-    tags |= {f"version {library}": number for library, number in provenance.versions.items()}
     with _active(run_id=unfinished[0] if unfinished else None, run_name=name, tags=tags) as run_id:
         mlflow.log_params(_flatten(provenance.params))
+        mlflow.log_dict(asdict(provenance), "provenance.json")
         yield run_id
 
 
