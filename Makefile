@@ -11,10 +11,10 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article test lint ui
+.PHONY: help setup data repro article test chaos lint ui
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the locked versions
 
@@ -23,17 +23,20 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	@touch $@
 
-data: $(READY)
+data: $(READY) ## download the data set
 	$(BIN)/dvc repro download
 
 repro: $(READY) ## download, tune, train, evaluate: whatever is not up to date
 	$(BIN)/dvc repro
 
 article: data ## the article's own protocol, as the DVC experiment `article`
-	$(BIN)/dvc exp run --temp --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
+	$(BIN)/dvc exp run --temp --force --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
 
 test: data ## run the tests
 	$(BIN)/python -m pytest
+
+chaos: data ## kill the pipeline fifty times, and see that nothing is lost
+	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest tests/test_recovery.py
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check

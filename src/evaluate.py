@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_cnn import (
+    compute,
     console,
     data,
     files,
@@ -14,8 +15,8 @@ from mnist_cnn import (
     params,
     plots,
     provenance,
+    stores,
     tracking,
-    training,
 )
 
 REPORTS = Path("reports/evaluate")
@@ -25,10 +26,10 @@ MODEL = Path("models/best_model.pth")
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     evaluate = params.load().evaluate
-    origin = provenance.of_stage("evaluate", evaluate)
+    provenance.of_stage("evaluate", evaluate)  # which says what is missing
     network = model.load(MODEL)
     (digits,) = data.subset(data.load("test"), (evaluate.test_size,), seed=0)
-    device = training.configure(evaluate.threads)
+    device = compute.configure(evaluate.threads)
     probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
 
     summary = _write_report(evaluate, digits, probabilities)
@@ -39,13 +40,15 @@ def main() -> None:
     )
 
     images, _ = data.paths("test")
-    with tracking.run_that_made(MODEL, "train"):
+    with tracking.run_that_made(MODEL, "train") as fingerprint:
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset("mnist-test", digits, images, "testing")
         tracking.log_folder(REPORTS)
         version, alias = tracking.register(
-            network.cpu(), digits.images[:2], summary, origin.inputs[str(images)]
+            network.cpu(), digits.images[:2], summary, digits.digest()
         )
+    # DVC has recorded the training by now, so that its checkpoint is of no more use.
+    (stores.checkpoints() / f"train-{fingerprint}.pt").unlink(missing_ok=True)
     console.say(f"registered as {tracking.MODEL} version {version}, the {alias}")
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnist_cnn import (
+    compute,
     console,
     data,
     files,
@@ -26,16 +27,19 @@ def main() -> None:
     origin = provenance.of_stage("train", train)
     flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
     (digits,) = data.subset(data.load("train"), (train.train_size,), train.seed)
-    device = training.configure(train.threads)
+    device = compute.configure(train.threads)
     network = training.build(hyperparameters, train.seed).to(device)
     checkpoint = stores.checkpoints() / f"train-{origin.fingerprint}.pt"
+    if provenance.is_recorded(origin) and training.is_finished(checkpoint, train.epochs):
+        checkpoint.unlink()  # to run again means to train again
 
     history = []
     with (
-        tracking.run("train", origin, provenance.commit(), resuming=checkpoint.exists()) as run,
+        tracking.run(
+            "train", origin, provenance.commit(), flat, resuming=checkpoint.exists()
+        ) as run,
         console.progress(train.epochs, "epochs", "epoch") as bar,
     ):
-        tracking.log_hyperparameters(flat)
         tracking.log_dataset("mnist-train", digits, data.paths("train")[0], "training")
         for epoch in training.fit(
             network,
@@ -64,9 +68,7 @@ def main() -> None:
         )
         files.write_png(REPORTS / "history.png", plots.history(history))
         tracking.log_folder(REPORTS)
-        tracking.log_file(MODEL, "model_file")
         tracking.log_made(MODEL)
-    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

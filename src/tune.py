@@ -16,8 +16,8 @@ REPORTS = Path("reports/tune")
 
 def main() -> None:
     """Run the study, or what is left of it, and write its report."""
+    size = _workers()
     tune = params.load().tune
-    size = _workers() or max(1, cpu_count() // tune.threads)
     origin = provenance.of_stage("tune", tune)
     train, validation = data.subset(
         data.load("train"), (tune.train_size, tune.validation_size), tune.seed
@@ -26,13 +26,18 @@ def main() -> None:
         tensor.share_memory_()  # one copy for all workers
     objective = partial(search.train_network, tune=tune, train=train, validation=validation)
 
-    study = search.open_study(origin.fingerprint, stores.study_storage())
+    study = search.open_study(
+        origin.fingerprint,
+        stores.study_storage(),
+        tune.trials,
+        again=provenance.is_recorded(origin),
+    )
     checkpoints = stores.checkpoints() / study.study_name
     trials = []
     with (
         tracking.run("tune", origin, provenance.commit(), resuming=bool(study.get_trials())) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
-        workers.pool(size) as executor,
+        workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
     ):
         images, _ = data.paths("train")
         tracking.log_dataset("mnist-train", train, images, "training")
@@ -58,7 +63,6 @@ def main() -> None:
         tracking.log_metrics(search.summary(trials))
         tracking.log_folder(REPORTS)
         tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
-    search.close_study(study)
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -67,6 +71,7 @@ def _write_report(tune: params.Tune, trials: Sequence[search.Trial]) -> None:
     files.write_json(REPORTS / "best_params.json", tune.hyperparameters | best.hyperparameters)
     files.write_json(REPORTS / "metrics.json", search.summary(trials))
     files.write_csv(REPORTS / "trials.csv", search.table(trials))
+    files.write_csv(REPORTS / "epochs.csv", search.epochs_table(trials))
     console.say(f"best is {search.describe(best)}")
 
 
@@ -74,13 +79,19 @@ def _workers() -> int | None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--workers",
-        type=int,
+        type=_positive,
         default=os.environ.get("TUNE_WORKERS"),
         help="trials to run at once; changes nothing but the time (default: $TUNE_WORKERS, "
         "else as many as there are cores for)",
     )
     size: int | None = parser.parse_args().workers
     return size
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers, 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

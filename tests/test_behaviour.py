@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from clone import ROOT
-from mnist_cnn import data, model, training
+from mnist_cnn import compute, data, model, training
 from mnist_cnn.params import Hyperparameters
 
 BEST_MODEL = ROOT / "models/best_model.pth"
@@ -54,7 +54,7 @@ def trained_for_one_epoch(digits):
         }
     )
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    training.configure(2)
+    compute.configure(2)
     network = training.build(hyperparameters, seed=0)
     list(training.fit(network, hyperparameters, digits, epochs=1, seed=0))
     torch.set_num_threads(threads)

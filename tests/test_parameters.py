@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from clone import ROOT
-from mnist_cnn import data, files, search, training
+from mnist_cnn import compute, data, files, search, training
 from mnist_cnn.params import Hyperparameters, Params
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -92,7 +92,9 @@ def study(settings, real_train):
     train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
     objective = partial(search.train_network, tune=tune, train=train, validation=validation)
     with ThreadPoolExecutor(1) as executor:
-        trials = search.search(tune, objective, search.open_study("0", "sqlite://"), executor)
+        trials = search.search(
+            tune, objective, search.open_study("0", "sqlite://", tune.trials, again=False), executor
+        )
         return search.table(list(trials))
 
 
@@ -138,7 +140,7 @@ NETWORK = {
 def weights(flat, real_train):
     hyperparameters = Hyperparameters.model_validate(flat)
     (digits,) = data.subset(real_train, (100,), 0)
-    training.configure(1)
+    compute.configure(1)
     network = training.build(hyperparameters, 0)
     list(training.fit(network, hyperparameters, digits, epochs=2, seed=0))
     return network.architecture, torch.cat([p.flatten() for p in network.parameters()]).tolist()

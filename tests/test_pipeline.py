@@ -98,7 +98,7 @@ def test_pictures_and_the_model_are_artifacts(by_name, client):
         for name in ("confusion_matrix", "roc", "precision_recall", "reliability", "mistakes")
     } <= artifacts("train", "evaluate")
     assert "train/history.png" in artifacts("train", "train")
-    assert "model_file/best_model.pth" in artifacts("train", "model_file")
+    assert "models/best_model.pth" in artifacts("train", "models")
     assert "tune/optimization_history.png" in artifacts("tune", "tune")
 
 
@@ -145,7 +145,7 @@ def test_the_same_figures_stand_in_every_file(clone):
 
 
 def test_nothing_is_left_of_finished_work(clone):
-    assert not list((clone.folder / "models").glob("checkpoints/*"))
+    assert not [path for path in clone.folder.glob("models/checkpoints/**/*") if path.is_file()]
     assert not list(clone.folder.rglob("*.partial"))
 
 

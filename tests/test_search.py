@@ -7,7 +7,7 @@ import optuna
 import pytest
 import torch
 
-from mnist_cnn import data, search, workers
+from mnist_cnn import data, search, training, workers
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Tune
 from mnist_cnn.training import Epoch
@@ -40,7 +40,7 @@ def bowl(hyperparameters, seed, _checkpoint):
     for epoch in range(1, 4):
         distance = abs(hyperparameters["rotation"] - 10) / 30
         accuracy = (1 - distance) * epoch / 3 + seed % 1000 / 1e5
-        yield Epoch(epoch, 0.1, 1.0, 0.5, 1 - accuracy, accuracy)
+        yield Epoch(epoch, 1.0, 0.5, 1 - accuracy, accuracy)
 
 
 def broken_at_high_rates(hyperparameters, seed, checkpoint):
@@ -70,8 +70,8 @@ class Serial(Executor):
         return future
 
 
-def new_study(storage=None):
-    return search.open_study("0123", storage or "sqlite://")
+def new_study(storage=None, *, again=False):
+    return search.open_study("0123", storage or "sqlite://", 12, again=again)
 
 
 def run(tune=None, objective=bowl, study=None, executor=None, checkpoints=None):
@@ -125,33 +125,67 @@ def test_a_study_of_any_length_is_continued_to_the_same_end(undisturbed, kept):
     assert outcome(run(study=study)) == undisturbed
 
 
-def test_finished_trials_are_not_run_again(tmp_path):
+@pytest.mark.parametrize("recorded", [4, 6, 7])
+def test_recorded_trials_are_not_run_again(tmp_path, recorded):
     storage = f"sqlite:///{tmp_path}/optuna.db"
-    with pytest.raises(InterruptedError):
-        run(study=new_study(storage), executor=Serial(8))
+    donor, study = new_study(), new_study(storage)
+    run(study=donor)
+    study.add_trials(donor.get_trials()[:recorded])
     second = Serial()
     run(study=new_study(storage), executor=second)
 
-    assert second.ran == 4
+    assert second.ran == 12 - recorded
 
 
-def test_a_finished_study_is_never_continued(tmp_path):
+@pytest.mark.parametrize(("again", "left"), [(True, 12), (False, 0)])
+def test_a_study_that_has_all_its_trials_is_run_again_when_asked_for(tmp_path, again, left):
     storage = f"sqlite:///{tmp_path}/optuna.db"
-    first = new_study(storage)
-    run(study=first)
-    search.close_study(first)
+    run(study=new_study(storage))
+    second = Serial()
 
-    second = new_study(storage)
+    run(study=new_study(storage, again=again), executor=second)
 
-    assert second.study_name != first.study_name
-    assert second.get_trials() == []
+    assert second.ran == left
+
+
+def test_a_study_that_is_not_finished_is_continued_even_if_run_again(tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    with pytest.raises(InterruptedError):
+        run(study=new_study(storage), executor=Serial(5))
+    second = Serial()
+
+    run(study=new_study(storage, again=True), executor=second)
+
+    assert second.ran == 8
+
+
+def test_a_study_of_failed_trials_alone_is_not_continued(tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    with pytest.raises(UserError):
+        run(objective=always_broken, study=new_study(storage))
+
+    assert new_study(storage).get_trials() == []
+
+
+def out_of_disk(hyperparameters, seed, _checkpoint):
+    if seed == training.derive_seed(0, 5, 1):
+        raise OSError(28, "no space left on device")
+    yield from bowl(hyperparameters, seed, _checkpoint)
+
+
+def test_a_fault_of_the_machine_stops_the_search_and_spoils_no_trial(undisturbed, tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    with pytest.raises(OSError, match="no space left"):
+        run(objective=out_of_disk, study=new_study(storage))
+
+    assert outcome(run(study=new_study(storage))) == undisturbed
 
 
 def test_another_fingerprint_is_another_study(tmp_path):
     storage = f"sqlite:///{tmp_path}/optuna.db"
     run(study=new_study(storage))
 
-    assert search.open_study("4567", storage).get_trials() == []
+    assert search.open_study("4567", storage, 12, again=False).get_trials() == []
 
 
 def test_what_a_round_tries_depends_on_earlier_rounds_alone():
@@ -202,7 +236,7 @@ def test_pruned_trials_were_below_the_median_of_earlier_rounds():
 @pytest.mark.parametrize(
     "pruner",
     [
-        {"name": "none"},
+        {"name": "none", "startup_trials": 0, "warmup_epochs": 0},
         {"name": "median", "startup_trials": 12, "warmup_epochs": 0},
         {"name": "median", "startup_trials": 0, "warmup_epochs": 2},
     ],
@@ -232,7 +266,7 @@ def test_the_search_fails_in_one_line_when_every_trial_does():
 
 def test_the_best_trial_is_the_earliest_of_equals():
     def trial(number, state, accuracy):
-        return search.Trial(number, {}, state, (Epoch(1, 0.1, 1, 0.5, 1, accuracy),), (0.0, 1.0))
+        return search.Trial(number, {}, state, (Epoch(1, 1, 0.5, 1, accuracy),), (0.0, 1.0))
 
     trials = [trial(0, "complete", 0.8), trial(1, "pruned", 0.99), trial(2, "complete", 0.9)]
     trials.append(trial(3, "complete", 0.9))
@@ -265,9 +299,10 @@ def test_the_study_is_readable_by_optuna_itself(tmp_path):
     assert len(study.trials[0].intermediate_values) == 3
 
 
-def test_every_figure_of_a_study_is_drawn():
+@pytest.mark.parametrize("trials", [1, 12])
+def test_every_figure_of_a_study_is_drawn(trials):
     study = new_study()
-    run(study=study)
+    run(settings(trials=trials), study=study)
     figures = search.figures(study)
 
     assert set(figures) == {

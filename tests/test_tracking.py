@@ -15,7 +15,9 @@ from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.provenance import Commit, Provenance
 
-ORIGIN = Provenance("train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"})
+ORIGIN = Provenance(
+    "train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"}, "cpu"
+)
 COMMIT = Commit("0123456789", clean=True)
 
 
@@ -33,6 +35,7 @@ def client(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "EXPERIMENT", tmp_path.name)
     monkeypatch.setattr(tracking, "MODEL", tmp_path.name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     mlflow.set_tracking_uri(store)
     yield MlflowClient(store)
     mlflow.set_tracking_uri(None)
@@ -73,9 +76,11 @@ def test_a_run_that_did_not_end_well_says_so_and_is_continued(client, error, sta
 
 
 @pytest.mark.usefixtures("client")
-def test_a_run_that_ended_well_is_not_continued_unless_its_work_is():
+def test_a_run_that_made_something_is_not_continued_unless_its_work_is(tmp_path):
+    made = tmp_path / "model.pth"
+    made.write_bytes(b"one")
     with train_run() as first:
-        pass
+        tracking.log_made(made)
     with train_run(resuming=True) as same:
         pass
     with train_run() as other:
@@ -88,7 +93,7 @@ def test_a_run_that_ended_well_is_not_continued_unless_its_work_is():
 def test_a_run_of_other_inputs_is_another_run(client):
     with pytest.raises(ValueError, match="x"), train_run() as first:
         raise ValueError("x")
-    with train_run(origin=Provenance("train", {}, {}, {})) as second:
+    with train_run(origin=Provenance("train", {}, {}, {}, "cpu")) as second:
         pass
 
     assert first != second
@@ -112,17 +117,47 @@ def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path
     with train_run() as run_id:
         tracking.log_made(made)
 
-    with tracking.run_that_made(made, "train") as found:
-        tracking.log_metrics({"accuracy": 0.5, "nothing": None}, prefix="test_")
-    made.write_bytes(b"two")
-    with tracking.run_that_made(made, "train") as other:
-        pass
+    with tracking.run_that_made(made, "train") as fingerprint:
+        tracking.log_metrics({"accuracy": 0.5}, prefix="test_")
 
-    assert found == run_id != other
     run = client.get_run(run_id)
+    assert fingerprint == ORIGIN.fingerprint
     assert run.data.metrics == {"test_accuracy": 0.5}
     assert run.info.status == "FINISHED"
-    assert client.get_run(other).data.tags[f"md5 {made}"] == md5(made)
+
+
+def test_a_file_that_no_run_made_gets_a_run_of_its_own(client, tmp_path):
+    found = tmp_path / "model.pth"
+    found.write_bytes(b"from elsewhere")
+    with tracking.run_that_made(found, "train") as fingerprint:
+        run_id = mlflow.active_run().info.run_id
+
+    assert fingerprint is None
+    assert client.get_run(run_id).data.tags[f"md5 {found}"] == md5(found)
+
+
+def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_path):
+    made = tmp_path / "model.pth"
+    made.write_bytes(b"one")
+    with train_run() as run_id:
+        tracking.log_made(made)
+    with pytest.raises(ValueError, match="x"), tracking.run_that_made(made, "train"):
+        raise ValueError("x")
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+    client.update_run(run_id, status="RUNNING")  # as a kill would leave it
+    with train_run() as other:
+        pass
+    assert other != run_id
+
+
+def test_a_figure_is_logged_again_only_when_it_has_changed(client):
+    with train_run() as run_id:
+        for accuracy in (0.5, 0.5, 0.6):
+            tracking.log_metrics({"accuracy": accuracy})
+
+    points = client.get_metric_history(run_id, "accuracy")
+    assert [point.value for point in points] == [0.5, 0.6]
 
 
 def log_trial(parent, number=0, state="complete", error=None, epochs=2):
@@ -166,13 +201,13 @@ def test_a_trial_is_a_run_below_its_study(client, state, status):
 
 def test_a_trial_that_a_kill_left_half_logged_is_dropped(client):
     with train_run() as parent:
-        whole = log_trial(parent, 0)
+        log_trial(parent, 0)
         half = log_trial(parent, 1)
         client.update_run(half, status="RUNNING")
 
-        assert tracking.logged_trials(parent) == {0: whole}
-        again = log_trial(parent, 1)
-        assert tracking.logged_trials(parent) == {0: whole, 1: again}
+        assert tracking.logged_trials(parent) == {0}
+        log_trial(parent, 1)
+        assert tracking.logged_trials(parent) == {0, 1}
 
 
 def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
@@ -184,15 +219,17 @@ def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
 
     (given,) = client.get_run(run_id).inputs.dataset_inputs
     assert given.dataset.name == "mnist-train"
-    assert given.dataset.digest == md5(source)
+    assert given.dataset.digest == digits.digest()
     assert given.tags[0].value == "training"
 
 
-def register(accuracy, data="d1", origin=ORIGIN, resuming=False):
+def register(accuracy, data="d1", *, resuming=False):
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    with train_run(resuming, origin):
-        return tracking.register(training, example, {"accuracy": accuracy}, data)
+    with train_run(resuming):
+        version = tracking.register(training, example, {"accuracy": accuracy}, data)
+        mlflow.set_tag("md5 model.pth", "0")
+        return version
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):

@@ -1,16 +1,14 @@
 """`fit`: it learns, it is the same twice, and it goes on after any epoch as if never stopped."""
 
-import math
 from itertools import islice
 
 import pytest
 import torch
 
-from mnist_cnn import data, model, training
+from mnist_cnn import compute, data, model, training
 from mnist_cnn.params import Hyperparameters
 
 EPOCHS = 3
-DEVICE = training.configure(1)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def settings(**changes):
 def trained(digits, hyperparameters=None, *, stop_after=EPOCHS, seed=0, checkpoint=None):
     """A network, its weights after so many of three epochs, and their figures."""
     hyperparameters = hyperparameters or settings()
-    training.configure(1)
+    compute.configure(1)
     network = training.build(hyperparameters, seed)
     epochs = training.fit(
         network, hyperparameters, *digits, epochs=EPOCHS, seed=seed, checkpoint=checkpoint
@@ -133,13 +131,17 @@ def test_validation_draws_no_random_numbers_and_changes_no_weights(digits, tmp_p
     assert history[-1].validation_loss is None
 
 
-@pytest.mark.parametrize(("schedule", "rate"), [("constant", 0.01), ("one_cycle", 0.01 / 25 / 1e4)])
-def test_the_schedule_ends_at_its_rate(digits, schedule, rate):
-    """One-cycle ends at the peak, divided by 25 for its start and by 10,000 for its end."""
-    _, history = trained(digits, settings(schedule=schedule))
-    assert math.isclose(history[-1].learning_rate, rate, rel_tol=1e-2)
-
-
 def test_derived_seeds_do_not_collide():
-    seeds = {training.derive_seed(a, b, c) for a in range(10) for b in range(100) for c in (0, 1)}
-    assert len(seeds) == 2000
+    seeds = [0, 1, 2**32, 2**64 - 1]
+    paths = [(n,) for n in range(100)] + [(n, use) for n in range(100) for use in (0, 1)]
+    derived = {training.derive_seed(seed, *path) for seed in seeds for path in paths}
+    assert len(derived) == len(seeds) * len(paths)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_checkpoint_knows_whether_the_training_has_ended(digits, tmp_path, stop_after):
+    checkpoint = tmp_path / "kept.pt"
+    assert not training.is_finished(checkpoint, EPOCHS)
+    trained(digits, stop_after=stop_after, checkpoint=checkpoint)
+
+    assert training.is_finished(checkpoint, EPOCHS) == (stop_after == EPOCHS)

@@ -16,9 +16,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def progress(total: int, what: str, unit: str, done: int = 0) -> "tqdm[Any]":
+def progress(total: int, what: str, unit: str) -> "tqdm[Any]":
     """A progress bar on a terminal; nothing where output goes to a file."""
-    return tqdm(total=total, initial=done, desc=what, unit=unit, disable=None, dynamic_ncols=True)
+    return tqdm(total=total, desc=what, unit=unit, disable=None, dynamic_ncols=True)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

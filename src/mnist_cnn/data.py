@@ -4,6 +4,7 @@ The whole data set is one `uint8` tensor, and everything is done to a batch at a
 files come from is the business of `sources`.
 """
 
+import hashlib
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,12 @@ class Digits(NamedTuple):
     def select(self, indices: Tensor) -> "Digits":
         """The examples at `indices`, copied."""
         return Digits(self.images[indices], self.labels[indices])
+
+    def digest(self) -> str:
+        """The MD5 of all pixels and labels, in hexadecimal."""
+        content = hashlib.md5(self.images.numpy().tobytes(), usedforsecurity=False)
+        content.update(self.labels.numpy().tobytes())
+        return content.hexdigest()
 
     def to(self, device: torch.device) -> "Digits":
         """The same examples on `device`."""

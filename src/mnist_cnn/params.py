@@ -44,9 +44,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """Unknown keys are refused, types are not guessed, nothing changes after it is read."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Hyperparameters(Section):
@@ -69,6 +67,8 @@ class Hyperparameters(Section):
     """Of `constant`, the rate; of `one_cycle`, its peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "one_cycle"] = "constant"
+    """`one_cycle` (Smith 2018) also moves the momentum, or Adam's first beta, from 0.95 to 0.85 and
+    back."""
     batch_size: PositiveInt = 64
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
     """Largest angle of augmentation, in degrees."""
@@ -177,7 +177,7 @@ class Sampler(Section):
     """Which hyperparameters are tried next."""
 
     name: Literal["tpe", "random"]
-    startup_trials: NonNegativeInt = 8
+    startup_trials: NonNegativeInt
     """Finished trials before `tpe` draws on them; the first ones are random."""
 
 
@@ -185,9 +185,9 @@ class Pruner(Section):
     """When a trial is given up: `median`, when below the median of earlier trials at its epoch."""
 
     name: Literal["median", "none"]
-    startup_trials: NonNegativeInt = 4
+    startup_trials: NonNegativeInt
     """Finished trials before any is pruned."""
-    warmup_epochs: NonNegativeInt = 0
+    warmup_epochs: NonNegativeInt
     """Epochs of a trial before it may be pruned."""
 
 

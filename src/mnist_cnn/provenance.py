@@ -8,12 +8,13 @@ import hashlib
 import json
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from mnist_cnn import compute
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.params import read_yaml
@@ -31,11 +32,13 @@ class Provenance:
     inputs: dict[str, str]
     """MD5 of each file that the stage depends on, by its path, as in `dvc.lock`."""
     versions: dict[str, str]
+    device: str
+    """`cpu` or `cuda`."""
 
     @property
     def fingerprint(self) -> str:
         """A hexadecimal digest of it all: another fingerprint, another result."""
-        content = json.dumps([self.stage, self.params, self.inputs, self.versions], sort_keys=True)
+        content = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -53,7 +56,24 @@ def of_stage(stage: str, params: BaseModel) -> Provenance:
         params=params.model_dump(mode="json"),
         inputs={dep: md5(Path(dep)) for dep in deps},
         versions=versions,
+        device=compute.device().type,
     )
+
+
+def is_recorded(origin: Provenance) -> bool:
+    """Whether `dvc.lock` says that the stage has been run, to its end, from just this.
+
+    If so, DVC runs it because it was told to run it again, or has lost what it made; if not, a
+    stage that has all its results was killed before DVC knew of them.
+    """
+    lock = Path("dvc.lock")
+    stages = read_yaml(lock)["stages"] if lock.exists() else {}
+    if origin.stage not in stages:
+        return False
+    recorded = stages[origin.stage]
+    inputs = {dep["path"]: dep["md5"] for dep in recorded["deps"]}
+    given = {origin.stage: read_yaml(Path("params.yaml"))[origin.stage]}
+    return inputs == origin.inputs and recorded["params"]["params.yaml"] == given
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,7 @@ class Commit:
 
     revision: str
     clean: bool
-    """Whether all that git tracks, but for what the stages write, is as committed."""
+    """Whether nothing differs from the commit, new files included, but for what stages write."""
 
 
 def commit() -> Commit | None:

@@ -31,10 +31,11 @@ from optuna.distributions import (
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mnist_cnn import compute
 from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
-from mnist_cnn.training import Epoch, build, configure, derive_seed, fit
+from mnist_cnn.training import Epoch, build, derive_seed, fit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -63,7 +64,11 @@ class Trial:
     state: State
     history: tuple[Epoch, ...]
     times: tuple[float, ...]
-    """Unix time in seconds of the start and of the end of each epoch and of the trial."""
+    """Unix time in seconds of the start and of the end of each epoch and of the trial.
+
+    Of a trial that was continued, they are those of its last part, in which epochs that a
+    checkpoint kept take no time.
+    """
     error: str | None = None
     """The traceback of a trial that failed."""
 
@@ -73,8 +78,12 @@ class Trial:
         return self.history[-1].validation_accuracy if self.history else None
 
 
-def open_study(fingerprint: str, storage: str) -> optuna.Study:
-    """The study of this fingerprint that was begun and not finished, or a new one."""
+def open_study(fingerprint: str, storage: str, trials: int, *, again: bool) -> optuna.Study:
+    """The latest study of this fingerprint, or a new one.
+
+    A new one is begun when the latest has all its `trials` and is to be run `again`, or when all of
+    them have failed.
+    """
     for attempt in count(1):
         study = optuna.create_study(
             storage=storage,
@@ -82,14 +91,11 @@ def open_study(fingerprint: str, storage: str) -> optuna.Study:
             direction="maximize",
             load_if_exists=True,
         )
-        if "finished" not in study.user_attrs:
+        states = [trial.state for trial in study.get_trials(deepcopy=False)]
+        failed = all(state == TrialState.FAIL for state in states)
+        if len(states) < trials or not (again or failed):
             return study
     raise AssertionError("unreachable")
-
-
-def close_study(study: optuna.Study) -> None:
-    """Mark a study as finished: it is never continued, and to run it again means a new one."""
-    study.set_user_attr("finished", True)
 
 
 def search(
@@ -111,6 +117,10 @@ def search(
 
     Raises `UserError` when every trial has failed.
     """
+
+    def path(number: int) -> Path | None:
+        return checkpoints / f"trial-{number:03}.pt" if checkpoints else None
+
     trials = [_thaw(frozen) for frozen in study.get_trials()]
     yield from trials
     for start in range(0, tune.trials, tune.round_size):
@@ -118,8 +128,9 @@ def search(
         if numbers[-1] < len(trials):
             continue
         earlier = [_freeze(trial, tune.search_space) for trial in trials[:start]]
-        futures = [
-            executor.submit(
+        proposals = zip(numbers, propose(tune, earlier, numbers), strict=True)
+        futures = {
+            number: executor.submit(
                 run_trial,
                 objective,
                 number,
@@ -127,21 +138,19 @@ def search(
                 derive_seed(tune.seed, number, 1),
                 earlier,
                 tune,
-                checkpoints / f"trial-{number:03}.pt" if checkpoints else None,
+                path(number),
             )
-            for number, hyperparameters in zip(
-                numbers, propose(tune, earlier, numbers), strict=True
-            )
-        ]
-        # A round that was interrupted is run whole: what had finished comes from its checkpoints.
-        for number, future in zip(numbers, futures, strict=True):
+            for number, hyperparameters in proposals
+            if number >= len(trials)  # else it was recorded before a kill
+        }
+        for number, future in futures.items():
             trial = future.result()
-            if number == len(trials):
-                study.add_trial(_freeze(trial, tune.search_space))
-                trials.append(trial)
-                yield trial
+            study.add_trial(_freeze(trial, tune.search_space))
+            if checkpoint := path(number):
+                checkpoint.unlink(missing_ok=True)
+            trials.append(trial)
+            yield trial
     if all(trial.state == "failed" for trial in trials):
-        close_study(study)
         raise UserError(f"all {len(trials)} trials failed, the last one: {_cause(trials[-1])}")
 
 
@@ -170,7 +179,7 @@ def run_trial(
 ) -> Trial:
     """Run a trial to its end, or until it is pruned by comparison with those of earlier rounds.
 
-    An exception in the objective makes a failed trial; it is not raised.
+    An exception in the objective makes a failed trial; it is not raised, but for `OSError`.
     """
     study = optuna.create_study(direction="maximize", pruner=_pruner(tune.pruner))
     study.add_trials(earlier)
@@ -188,6 +197,8 @@ def run_trial(
             if epoch.epoch < tune.epochs and judge.should_prune():
                 state = "pruned"
                 break
+    except OSError:
+        raise  # of the machine, not of the trial: the search stops, and goes on when it is mended
     except Exception:
         state, error = "failed", traceback.format_exc()
     times.append(time.time())
@@ -204,7 +215,7 @@ def train_network(
     validation: Digits,
 ) -> Iterator[Epoch]:
     """The objective of this project: train a network with these and the fixed hyperparameters."""
-    device = configure(tune.threads)
+    device = compute.configure(tune.threads)
     complete = Hyperparameters.model_validate(tune.hyperparameters | hyperparameters)
     return fit(
         build(complete, seed).to(device),
@@ -267,6 +278,11 @@ def table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     ]
 
 
+def epochs_table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """A row an epoch of a trial: the trial's number and the figures of the epoch."""
+    return [{"number": trial.number} | epoch.row() for trial in trials for epoch in trial.history]
+
+
 def figures(study: optuna.Study) -> dict[str, Any]:
     """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
     accuracy = "validation accuracy"
@@ -280,14 +296,21 @@ def figures(study: optuna.Study) -> dict[str, Any]:
             "intermediate_values": epochs,
             "parallel_coordinate": parallel,
         }
-        if len(study.get_trials(states=[TrialState.COMPLETE])) > 1:
-            drawn["param_importances"] = pictures.plot_param_importances(study)
+        # Named in order, because Optuna would order equals by the hash of their names.
+        drawn["param_importances"] = pictures.plot_param_importances(
+            study, params=list(study.trials[0].params), target_name=accuracy
+        )
     epochs.set(xlabel="epoch", ylabel=accuracy)
     epochs.locator_params(axis="x", integer=True)
-    for axes in parallel.figure.axes:
+    _, *names = (label.get_text() for label in parallel.get_xticklabels())
+    for name, axes in zip(names, parallel.figure.axes[-len(names) :], strict=True):
         axes.grid(visible=False)  # its lines would cross out the numbers of the axes
+        distribution = study.trials[0].distributions[name]
+        if isinstance(distribution, IntDistribution) and not distribution.log:
+            axes.locator_params(axis="y", integer=True)
+    parallel.grid(visible=False)
     if legend := epochs.get_legend():
-        legend.remove()  # a line a trial, all of them in `trials.csv`
+        legend.remove()  # a line a trial, all of them in `epochs.csv`
     for name, axes in drawn.items():
         axes.figure.set_size_inches(14 if name == "parallel_coordinate" else 8, 5)
     return {name: axes.figure for name, axes in drawn.items()}

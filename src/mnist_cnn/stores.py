@@ -21,7 +21,7 @@ def tracking_uri() -> str:
 
 def artifact_location() -> str | None:
     """The folder of artifacts of MLflow's store: `mlruns` in the root, or as its server says."""
-    return None if os.environ.get("MLFLOW_TRACKING_URI") else str(root() / "mlruns")
+    return None if tracking_uri().startswith("http") else str(root() / "mlruns")
 
 
 def study_storage() -> str:

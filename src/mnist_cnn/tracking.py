@@ -20,7 +20,7 @@ import mlflow
 import mlflow.data
 import mlflow.pytorch
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus, ViewType
+from mlflow.entities import Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -54,69 +54,77 @@ def _open_store() -> None:
 
 @contextmanager
 def run(
-    name: str, provenance: Provenance, commit: Commit | None, *, resuming: bool
+    name: str,
+    provenance: Provenance,
+    commit: Commit | None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    *,
+    resuming: bool,
 ) -> Iterator[str]:
     """A run of a stage; yields its id. It ends FINISHED, KILLED when interrupted, or FAILED.
 
-    All of the provenance is its artifact `provenance.json`.
+    All of the provenance is its artifact `provenance.json`; its parameters and the hyperparameters
+    are parameters of the run.
 
-    The latest run of the same fingerprint is continued when it did not end well, and in any case
+    The latest run of the same fingerprint is continued when it made nothing yet, and in any case
     when `resuming`: a kill may fall between the end of the run and that of the stage.
     """
     _open_store()
-    any_end = "" if resuming else " and attributes.status != 'FINISHED'"
-    unfinished = _search(
-        f"attributes.run_name = '{name}' and tags.fingerprint = '{provenance.fingerprint}'{any_end}"
+    same = _search(
+        f"attributes.run_name = '{name}' and tags.fingerprint = '{provenance.fingerprint}'"
     )
+    begun = [earlier for earlier in same if resuming or not _has_made(earlier)]
     tags = {"stage": provenance.stage, "fingerprint": provenance.fingerprint}
     if commit:
         tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    with _active(run_id=unfinished[0] if unfinished else None, run_name=name, tags=tags) as run_id:
-        mlflow.log_params(_flatten(provenance.params))
+    with mlflow.start_run(begun[0].info.run_id if begun else None, run_name=name, tags=tags) as now:
+        mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
         mlflow.log_dict(asdict(provenance), "provenance.json")
-        yield run_id
-
-
-@contextmanager
-def _active(**arguments: Any) -> Iterator[str]:
-    with mlflow.start_run(**arguments) as active:
         try:
-            yield active.info.run_id
+            yield now.info.run_id
         except KeyboardInterrupt:
             mlflow.end_run("KILLED")
             raise
 
 
-def log_made(*paths: Path) -> None:
-    """Tag the active run with the MD5 of each file that it made."""
-    mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
-
-
 @contextmanager
-def run_that_made(path: Path, stage: str) -> Iterator[str]:
-    """Continue the latest run of `stage` that made this file, found by the file's content.
+def run_that_made(path: Path, stage: str) -> Iterator[str | None]:
+    """Continue the latest run of `stage` that made this file; yields the run's fingerprint.
 
-    Where the store has none, as in a clone that pulled the file, a new one of that name is begun.
+    It is found by the file's content. Where the store has none, as in a clone that pulled the file,
+    a new one of that name is begun, and yields `None`. Either ends FINISHED, whatever happens here,
+    as it has made the file.
     """
     _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
-    with _active(run_id=found[0] if found else None, run_name=stage, tags={"stage": stage}) as same:
-        log_made(path)
-        yield same
+    run_id = found[0].info.run_id if found else None
+    with mlflow.start_run(run_id, run_name=stage, tags={"stage": stage}) as now:
+        if not found:
+            log_made(path)
+        try:
+            yield now.data.tags.get("fingerprint")
+        finally:
+            mlflow.end_run()
 
 
-def log_hyperparameters(hyperparameters: Mapping[str, Any]) -> None:
-    """Log parameters of the active run."""
-    mlflow.log_params(dict(hyperparameters))
+def log_made(*paths: Path) -> None:
+    """Log the files that the active run made, and tag it with the MD5 of each."""
+    for path in paths:
+        mlflow.log_artifact(str(path), path.parent.name)
+    mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
 
 
-def log_metrics(metrics: Mapping[str, float | None], prefix: str = "") -> None:
-    """Log the figures of the active run that are numbers."""
-    mlflow.log_metrics(
-        {prefix + name: value for name, value in metrics.items() if value is not None}
-    )
+def _has_made(run_: Run) -> bool:
+    return any(tag.startswith("md5 ") for tag in run_.data.tags)
+
+
+def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
+    """Log figures of the active run; one that stands there already is not logged again."""
+    known = mlflow.get_run(mlflow.active_run().info.run_id).data.metrics
+    named = {prefix + name: value for name, value in metrics.items()}
+    mlflow.log_metrics({name: value for name, value in named.items() if known.get(name) != value})
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
@@ -133,13 +141,8 @@ def log_folder(folder: Path) -> None:
     mlflow.log_artifacts(str(folder), folder.name)
 
 
-def log_file(path: Path, folder: str) -> None:
-    """Log a file as an artifact of the active run, in `folder`."""
-    mlflow.log_artifact(str(path), folder)
-
-
 def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
-    """Log the examples that the active run used: their shape, where from, and the file's MD5."""
+    """Log the examples that the active run used: their shape, where from, and their digest."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
         dataset = mlflow.data.from_numpy(
@@ -147,25 +150,20 @@ def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
             source=str(source),
             targets=digits.labels.numpy(),
             name=name,
-            digest=md5(source),
+            digest=digits.digest(),
         )
     mlflow.log_input(dataset, context=context)
 
 
-def logged_trials(parent: str) -> dict[int, str]:
-    """The trials that are completely logged below a study's run: number to run id."""
+def logged_trials(parent: str) -> set[int]:
+    """The numbers of the trials that are completely logged below a study's run."""
     client = MlflowClient()
-    runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'",
-        output_format="list",
-    )
-    complete = {}
-    for child in runs:
-        if child.info.status == RunStatus.to_string(RunStatus.RUNNING):
+    complete = set()
+    for child in _search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"):
+        if child.info.status == "RUNNING":
             client.delete_run(child.info.run_id)  # a kill cut its logging short
         else:
-            complete[int(child.data.tags["trial"])] = child.info.run_id
+            complete.add(int(child.data.tags["trial"]))
     return complete
 
 
@@ -254,10 +252,9 @@ def register(
 
 def _add_version(network: nn.Module, example: Tensor) -> int:
     """Log a network to the active run, without pickle, with signature and example; register it."""
-    images = example.numpy()
+    images, logits = example.numpy(), network(example).detach().numpy()
     signature = ModelSignature(
-        Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]))]),
-        Schema([TensorSpec(network(example).detach().numpy().dtype, (-1, 10))]),
+        *(Schema([TensorSpec(a.dtype, (-1, *a.shape[1:]))]) for a in (images, logits))
     )
     with warnings.catch_warnings():
         # Of weights that share memory, which these do not.
@@ -292,16 +289,15 @@ def _champion(client: MlflowClient) -> ModelVersion | None:
     return client.get_model_version_by_alias(MODEL, "champion")
 
 
-def _search(filter_string: str) -> list[str]:
-    """Ids of the runs of the experiment, the latest first."""
-    runs = mlflow.search_runs(
+def _search(filter_string: str) -> list[Run]:
+    """Runs of the experiment, the latest first."""
+    runs: list[Run] = mlflow.search_runs(
         experiment_names=[EXPERIMENT],
         filter_string=filter_string,
-        run_view_type=ViewType.ACTIVE_ONLY,
         order_by=["attributes.start_time DESC"],
         output_format="list",
     )
-    return [found.info.run_id for found in runs]
+    return runs
 
 
 def _figures(epoch: Mapping[str, Any]) -> dict[str, float]:

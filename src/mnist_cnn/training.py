@@ -17,12 +17,13 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from mnist_cnn.data import Digits, augment
+from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.params import Hyperparameters
 
 
-class DivergedError(Exception):
+class DivergedError(UserError):
     """The loss is no longer a finite number."""
 
 
@@ -36,7 +37,6 @@ class Epoch:
     """
 
     epoch: int  # from 1
-    learning_rate: float  # of the last step
     train_loss: float
     train_accuracy: float
     validation_loss: float | None = None
@@ -48,15 +48,8 @@ class Epoch:
 
 
 def derive_seed(seed: int, *path: int) -> int:
-    """A 32-bit seed for one use of `seed`, independent of those for every other path."""
-    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0])
-
-
-def configure(threads: int) -> torch.device:
-    """Make this process compute the same bytes every time; return the device to compute on."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A 32-bit seed for one use of `seed`, as good as independent of those for other paths."""
+    return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1)[0])
 
 
 def build(hyperparameters: Hyperparameters, seed: int) -> DeepCNN:
@@ -105,12 +98,14 @@ def fit(
     for number in range(len(history) + 1, epochs + 1):
         torch.manual_seed(derive_seed(seed, number))
         loss, accuracy = _train_epoch(model, hyperparameters, train, optimizer, scheduler)
-        figures = Epoch(number, float(scheduler.get_last_lr()[0]), loss, accuracy)
+        figures = Epoch(number, loss, accuracy)
         if validation:
             loss, accuracy = validate(model, validation)
             figures = replace(figures, validation_loss=loss, validation_accuracy=accuracy)
         if not all(map(math.isfinite, figures.row().values())):
-            raise DivergedError(f"epoch {number}: the loss is {loss}")
+            raise DivergedError(
+                f"epoch {number}: the loss is no finite number; lower the learning rate"
+            )
         history.append(figures)
         if checkpoint:
             _keep(checkpoint, parts, history)
@@ -189,6 +184,11 @@ def _scheduler(
             return OneCycleLR(optimizer, hyperparameters.learning_rate, total_steps=steps + 1)
 
 
+def is_finished(checkpoint: Path, epochs: int) -> bool:
+    """Whether all epochs of a training are in its checkpoint."""
+    return checkpoint.exists() and len(_load(checkpoint)["history"]) == epochs
+
+
 def _keep(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:
     content = {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
@@ -197,7 +197,12 @@ def _keep(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:
 
 
 def _restore(path: Path, parts: dict[str, Any]) -> list[Epoch]:
-    content = torch.load(path, weights_only=True)
+    content = _load(path)
     for name, part in parts.items():
         part.load_state_dict(content[name])
     return [Epoch(**epoch) for epoch in content["history"]]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content

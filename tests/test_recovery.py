@@ -1,0 +1,139 @@
+"""Killed at any instant and started again, the pipeline ends as if nothing had happened.
+
+The ordinary suite kills a few times where it would hurt most. `make chaos` does so in every such
+place, and at `CHAOS_KILLS` random moments.
+"""
+
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from clone import make_clone
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "0"))
+SEED = int(os.environ.get("CHAOS_SEED", "0"))
+
+# The calls at which a kill would hurt most, in the order in which `dvc repro` comes by them.
+WINDOWS = [
+    "mnist_cnn.sources:check:1",  # downloaded, nothing written
+    "mnist_cnn.tracking:log_dataset:1",  # the run of the study is there, and nothing in it
+    "mnist_cnn.search:run_trial:1",  # in a worker: a trial was proposed and has not begun
+    "mnist_cnn.training:_keep:1",  # an epoch ended, its checkpoint is not written
+    "mnist_cnn.tracking:log_trial:1",  # a trial is recorded, and not logged
+    "mnist_cnn.tracking:_figures:1",  # a trial is half logged
+    "mnist_cnn.search:best:1",  # all trials are there, no report
+    "mnist_cnn.tracking:log_made:1",  # reported, and not tagged with its content
+    "mnist_cnn.training:_keep:2",  # in the final training, after an epoch
+    "mnist_cnn.tracking:log_folder:1",  # the model is written, and not logged
+    "mnist_cnn.tracking:_add_version:1",  # evaluated, not registered
+    "mnist_cnn.tracking:_champion:1",  # registered, without its alias
+]
+
+RESULTS = [
+    "dvc.lock",
+    "models/best_model.pth",
+    "reports/tune/best_params.json",
+    "reports/tune/trials.csv",
+    "reports/tune/metrics.json",
+    "reports/train/history.csv",
+    "reports/train/metrics.json",
+    "reports/evaluate/metrics.json",
+    "reports/evaluate/predictions.csv",
+]
+
+KILLER = str(Path(__file__).parent / "killer")
+
+
+def start(clone, **variables):
+    return subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=clone.folder,
+        env=clone.environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def survives(clone, undisturbed):
+    """Assert that a clone that was killed and then ran to its end is as one that was not."""
+    output = clone.run("dvc", "repro").stdout
+    for path in RESULTS:
+        assert clone.read(path) == undisturbed.read(path), f"{path} differs\n{output}"
+
+    client = MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
+    names = Counter(run.info.run_name for run in runs)
+    assert names == {"tune": 1, "train": 1} | {f"trial-{n:03}": 1 for n in range(6)}
+    statuses = {run.info.run_name: run.info.status for run in runs}
+    assert statuses["tune"] == statuses["train"] == "FINISHED"
+    assert "RUNNING" not in statuses.values()
+    for run in runs:
+        if run.info.run_name != "tune":
+            steps = [p.step for p in client.get_metric_history(run.info.run_id, "train_loss")]
+            assert steps == list(range(1, len(steps) + 1)), run.info.run_name
+            assert steps
+    (version,) = client.search_model_versions("name = 'mnist-cnn'")
+    assert version.aliases == ["champion"]
+    assert not [path for path in clone.folder.glob("models/checkpoints/**/*") if path.is_file()]
+
+
+def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
+    """One clone goes from kill to kill; each time the next `dvc repro` comes as far as the next."""
+    killed = make_clone(tmp_path)
+    for window in WINDOWS if KILLS else WINDOWS[2::3]:
+        process = start(killed, KILL_AT=window, PYTHONPATH=KILLER)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == -signal.SIGKILL, f"{window} was not reached\n{output}"
+
+    survives(killed, clone)
+
+
+@pytest.mark.skipif(not KILLS, reason="takes minutes: `make chaos`")
+def test_kills_at_random_moments_leave_no_trace(clone, tmp_path):
+    moments = random.Random(SEED)
+    kills = done = 0
+    while kills < KILLS:
+        killed = make_clone(tmp_path / str(done))
+        process = None
+        while kills < KILLS:
+            process = start(killed)
+            try:
+                process.communicate(timeout=moments.uniform(0.5, 20))
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                kills += 1
+        survives(killed, clone)
+        done += 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_an_interrupted_run_says_so_and_how_to_go_on(tmp_path, number):
+    interrupted = make_clone(tmp_path)
+    interrupted.run("dvc", "repro", "download")
+    process = subprocess.Popen(
+        ["python", "src/tune.py"],
+        cwd=interrupted.folder,
+        env=interrupted.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("trial   0")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert errors.strip() == "interrupted; run the same command again to go on"
+    client = MlflowClient(f"sqlite:///{interrupted.folder}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
+    assert {run.info.status for run in runs if run.info.run_name == "tune"} == {"KILLED"}
