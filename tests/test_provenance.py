@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import yaml
 
 from clone import ROOT, Clone
 from mnist_cnn import files, params, provenance
@@ -86,3 +87,29 @@ def test_the_commit_is_known_and_whether_the_tree_is_as_committed(tmp_path, monk
 
     (tmp_path / "file").write_text("2")
     assert provenance.commit() == provenance.Commit(revision, clean=False)
+
+
+def test_dvc_tells_whether_the_stage_has_run_from_just_this(project):
+    origin = provenance.of_stage(STAGE, params.load().evaluate)
+    assert not provenance.is_recorded(origin)
+
+    recorded = {
+        "deps": [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()],
+        "params": {"params.yaml": {STAGE: params.read_yaml(project / "params.yaml")[STAGE]}},
+    }
+    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: recorded}}))
+    assert provenance.is_recorded(origin)
+
+    (project / "src/evaluate.py").write_text("")
+    assert not provenance.is_recorded(provenance.of_stage(STAGE, params.load().evaluate))
+
+
+def test_dvc_knows_nothing_of_other_parameters(project):
+    origin = provenance.of_stage(STAGE, params.load().evaluate)
+    recorded = {
+        "deps": [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()],
+        "params": {"params.yaml": {STAGE: {"test_size": 1}}},
+    }
+    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: recorded}}))
+
+    assert not provenance.is_recorded(origin)

@@ -1,0 +1,76 @@
+"""An experiment leaves the workspace as it was and its runs in the store of the project."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from clone import ROOT, make_clone
+
+ARTICLE = [
+    line
+    for line in (ROOT / "experiments/article").read_text().split("\n")
+    if line and line[0] != "#"
+]
+SMALL = [
+    "tune.trials=2",
+    "tune.epochs=1",
+    "tune.train_size=200",
+    "train.train_size=200",
+    "train.epochs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A clone in which the experiment `article` has run, on a slice of the data."""
+    clone = make_clone(tmp_path_factory.mktemp("project"))
+    clone.run("dvc", "repro", "download")
+    clone.before = clone.run("git", "status", "--porcelain").stdout, clone.read("params.yaml")
+    changes = [word for change in ARTICLE + SMALL for word in ("--set-param", change)]
+    clone.run("dvc", "exp", "run", "--temp", "--name", "article", *changes)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def runs(project):
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
+    return {run.info.run_name: run for run in found}
+
+
+def test_the_workspace_is_as_it_was(project):
+    status, params = project.before
+
+    assert project.run("git", "status", "--porcelain").stdout == status
+    assert project.read("params.yaml") == params
+    assert not (project.folder / "models/best_model.pth").exists()
+
+
+def test_its_runs_are_in_the_store_of_the_project_with_their_artifacts(project, runs):
+    assert runs.keys() == {"tune", "train", "trial-000", "trial-001"}
+    for name in ("tune", "train"):
+        assert runs[name].data.tags["dvc.experiment"] == "article"
+        folder = Path(runs[name].info.artifact_uri)
+        assert folder.is_relative_to(project.folder / "mlruns")
+        assert (folder / name).is_dir()
+
+
+def test_dvc_and_mlflow_agree_on_its_result(project, runs):
+    (row,) = json.loads(project.run("dvc", "exp", "show", "--json").stdout)[1]["experiments"]
+    (revision,) = row["revs"]
+    metrics = revision["data"]["metrics"]["reports/evaluate/metrics.json"]["data"]
+
+    assert row["name"] == "article"
+    assert metrics["accuracy"] == runs["train"].data.metrics["test_accuracy"]
+
+
+def test_the_experiment_article_searches_what_the_article_did(runs):
+    params = runs["trial-000"].data.params
+
+    assert 32 <= int(params["conv1_out_channels"]) <= 128
+    assert 64 <= int(params["conv2_out_channels"]) <= 256
+    assert 128 <= int(params["fc1_out_features"]) <= 512
+    assert (params["optimizer"], params["learning_rate"]) == ("adam", "0.001")
+    assert (params["schedule"], params["batch_norm"]) == ("constant", "False")
