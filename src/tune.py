@@ -9,7 +9,18 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from mnist_cnn import console, data, files, params, provenance, search, stores, tracking, workers
+from mnist_cnn import (
+    console,
+    data,
+    files,
+    params,
+    provenance,
+    results,
+    search,
+    stores,
+    tracking,
+    workers,
+)
 
 REPORTS = Path("reports/tune")
 
@@ -33,7 +44,7 @@ def main() -> None:
         again=provenance.is_recorded(origin),
     )
     checkpoints = stores.checkpoints() / study.study_name
-    trials = []
+    finished: list[results.Trial] = []
     with (
         tracking.run("tune", origin, provenance.commit(), resuming=bool(study.get_trials())) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
@@ -44,7 +55,7 @@ def main() -> None:
         tracking.log_dataset("mnist-validation", validation, images, "validation")
         logged = tracking.logged_trials(run)
         for trial in search.search(tune, objective, study, executor, checkpoints):
-            trials.append(trial)
+            finished.append(trial)
             if trial.number not in logged:
                 tracking.log_trial(
                     run,
@@ -55,24 +66,24 @@ def main() -> None:
                     times=trial.times,
                     error=trial.error,
                 )
-            console.say(search.describe(trial))
+            console.say(results.describe(trial))
             bar.update()
-        _write_report(tune, trials)
+        _write_report(tune, finished)
         for name, figure in search.figures(study).items():
             files.write_png(REPORTS / f"{name}.png", figure)
-        tracking.log_metrics(search.summary(trials))
+        tracking.log_metrics(results.summary(finished))
         tracking.log_folder(REPORTS)
         tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _write_report(tune: params.Tune, trials: Sequence[search.Trial]) -> None:
-    best = search.best(trials)
+def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> None:
+    best = results.best(finished)
     files.write_json(REPORTS / "best_params.json", tune.hyperparameters | best.hyperparameters)
-    files.write_json(REPORTS / "metrics.json", search.summary(trials))
-    files.write_csv(REPORTS / "trials.csv", search.table(trials))
-    files.write_csv(REPORTS / "epochs.csv", search.epochs_table(trials))
-    console.say(f"best is {search.describe(best)}")
+    files.write_json(REPORTS / "metrics.json", results.summary(finished))
+    files.write_csv(REPORTS / "trials.csv", results.table(finished))
+    files.write_csv(REPORTS / "epochs.csv", results.epochs_table(finished))
+    console.say(f"best is {results.describe(best)}")
 
 
 def _workers() -> int | None:

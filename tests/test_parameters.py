@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from clone import ROOT
-from mnist_cnn import compute, data, files, search, training
+from mnist_cnn import compute, data, files, results, search, training
 from mnist_cnn.params import Hyperparameters, Params
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -95,7 +95,7 @@ def study(settings, real_train):
         trials = search.search(
             tune, objective, search.open_study("0", "sqlite://", tune.trials, again=False), executor
         )
-        return search.table(list(trials))
+        return results.table(list(trials))
 
 
 @pytest.fixture(scope="module")

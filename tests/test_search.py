@@ -7,7 +7,7 @@ import optuna
 import pytest
 import torch
 
-from mnist_cnn import data, search, training, workers
+from mnist_cnn import data, results, search, training, workers
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Tune
 from mnist_cnn.training import Epoch
@@ -82,7 +82,7 @@ def run(tune=None, objective=bowl, study=None, executor=None, checkpoints=None):
 
 def outcome(trials):
     """All of a study but its times."""
-    return search.table(trials)
+    return results.table(trials)
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +254,8 @@ def test_a_failed_trial_is_recorded_with_its_cause_and_the_search_goes_on():
     assert len(trials) == 12
     assert 0 < len(failed) < 12
     assert "MemoryError: out of memory" in failed[0].error
-    assert "out of memory" in search.describe(failed[0])
-    assert search.best(trials).state == "complete"
+    assert "out of memory" in results.describe(failed[0])
+    assert results.best(trials).state == "complete"
 
 
 def test_the_search_fails_in_one_line_when_every_trial_does():
@@ -266,13 +266,13 @@ def test_the_search_fails_in_one_line_when_every_trial_does():
 
 def test_the_best_trial_is_the_earliest_of_equals():
     def trial(number, state, accuracy):
-        return search.Trial(number, {}, state, (Epoch(1, 1, 0.5, 1, accuracy),), (0.0, 1.0))
+        return results.Trial(number, {}, state, (Epoch(1, 1, 0.5, 1, accuracy),), (0.0, 1.0))
 
     trials = [trial(0, "complete", 0.8), trial(1, "pruned", 0.99), trial(2, "complete", 0.9)]
     trials.append(trial(3, "complete", 0.9))
 
-    assert search.best(trials).number == 2
-    assert search.summary(trials) == {
+    assert results.best(trials).number == 2
+    assert results.summary(trials) == {
         "trials": 4,
         "complete": 3,
         "pruned": 1,
@@ -285,7 +285,7 @@ def test_the_best_trial_is_the_earliest_of_equals():
 
 def test_no_complete_trial_is_an_error():
     with pytest.raises(UserError, match="no trial was completed"):
-        search.best([])
+        results.best([])
 
 
 def test_the_study_is_readable_by_optuna_itself(tmp_path):
@@ -294,8 +294,8 @@ def test_the_study_is_readable_by_optuna_itself(tmp_path):
 
     study = optuna.load_study(study_name="mnist-cnn-0123-1", storage=storage)
 
-    assert study.best_trial.number == search.best(trials).number
-    assert study.best_value == pytest.approx(search.best(trials).value)
+    assert study.best_trial.number == results.best(trials).number
+    assert study.best_value == pytest.approx(results.best(trials).value)
     assert len(study.trials[0].intermediate_values) == 3
 
 

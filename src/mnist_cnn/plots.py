@@ -188,7 +188,7 @@ def per_class_accuracy(rows: Sequence[Mapping[str, float]], overall: float) -> F
         label="one class, with its interval",
     )
     axes.set(xlabel="digit", ylabel="accuracy", xticks=[row["class"] for row in rows])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=9)
     return figure

@@ -11,14 +11,12 @@ is made afresh for every trial, from the study's seed and the trial's number.
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import optuna.visualization.matplotlib as pictures
@@ -35,6 +33,7 @@ from mnist_cnn import compute
 from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
+from mnist_cnn.results import State, Trial, cause_of
 from mnist_cnn.training import Epoch, build, derive_seed, fit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -45,37 +44,11 @@ Objective = Callable[[dict[str, Any], int, Path | None], Iterator[Epoch]]
 The validation accuracy of the last epoch is what is maximised.
 """
 
-State = Literal["complete", "pruned", "failed"]
-
 _STATES: dict[State, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A finished trial."""
-
-    number: int  # from 0
-    hyperparameters: dict[str, Any]
-    """Those searched."""
-    state: State
-    history: tuple[Epoch, ...]
-    times: tuple[float, ...]
-    """Unix time in seconds of the start and of the end of each epoch and of the trial.
-
-    Of a trial that was continued, they are those of its last part, in which epochs that a
-    checkpoint kept take no time.
-    """
-    error: str | None = None
-    """The traceback of a trial that failed."""
-
-    @property
-    def value(self) -> float | None:
-        """The validation accuracy after the last epoch."""
-        return self.history[-1].validation_accuracy if self.history else None
 
 
 def open_study(fingerprint: str, storage: str, trials: int, *, again: bool) -> optuna.Study:
@@ -151,7 +124,7 @@ def search(
             trials.append(trial)
             yield trial
     if all(trial.state == "failed" for trial in trials):
-        raise UserError(f"all {len(trials)} trials failed, the last one: {_cause(trials[-1])}")
+        raise UserError(f"all {len(trials)} trials failed, the last one: {cause_of(trials[-1])}")
 
 
 def propose(
@@ -228,61 +201,6 @@ def train_network(
     )
 
 
-def best(trials: Sequence[Trial]) -> Trial:
-    """The complete trial of the highest validation accuracy, the earliest of equals.
-
-    Raises `UserError` when no trial is complete.
-    """
-    complete = [trial for trial in trials if trial.state == "complete"]
-    if not complete:
-        raise UserError("no trial was completed")
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
-
-
-def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """How many trials ended how, and the figures of the best one."""
-    winner = best(trials)
-    states = Counter(trial.state for trial in trials)
-    return {
-        "trials": len(trials),
-        **{state: states[state] for state in _STATES},
-        "best_trial": winner.number,
-        "validation_accuracy": winner.value,
-        "validation_loss": winner.history[-1].validation_loss,
-    }
-
-
-def describe(trial: Trial) -> str:
-    """A trial in one line."""
-    settings = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in trial.hyperparameters.items()
-    )
-    figure = "" if trial.value is None else f" {trial.value:.2%}"
-    cause = f" ({_cause(trial)})" if trial.error else ""
-    return f"trial {trial.number:3}: {trial.state}{figure}{cause}  {settings}"
-
-
-def _cause(trial: Trial) -> str:
-    """The last line of the traceback of a failed trial."""
-    return (trial.error or "").strip().rsplit("\n", 1)[-1]
-
-
-def table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """A row a trial: its number, its state, the figures of its last epoch, its hyperparameters."""
-    return [
-        {"number": trial.number, "state": trial.state}
-        | (trial.history[-1].row() if trial.history else {})
-        | trial.hyperparameters
-        for trial in trials
-    ]
-
-
-def epochs_table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """A row an epoch of a trial: the trial's number and the figures of the epoch."""
-    return [{"number": trial.number} | epoch.row() for trial in trials for epoch in trial.history]
-
-
 def figures(study: optuna.Study) -> dict[str, Any]:
     """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
     accuracy = "validation accuracy"
@@ -301,7 +219,8 @@ def figures(study: optuna.Study) -> dict[str, Any]:
             study, params=list(study.trials[0].params), target_name=accuracy
         )
     epochs.set(xlabel="epoch", ylabel=accuracy)
-    epochs.locator_params(axis="x", integer=True)
+    for axes in (history, epochs):
+        axes.locator_params(axis="x", integer=True)
     _, *names = (label.get_text() for label in parallel.get_xticklabels())
     for name, axes in zip(names, parallel.figure.axes[-len(names) :], strict=True):
         axes.grid(visible=False)  # its lines would cross out the numbers of the axes

@@ -1,0 +1,93 @@
+"""A finished trial, and what is told of those of a study: the best one, a summary, tables.
+
+Knows nothing of how trials are chosen or run.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from mnist_cnn.errors import UserError
+from mnist_cnn.training import Epoch
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial."""
+
+    number: int  # from 0
+    hyperparameters: dict[str, Any]
+    """Those searched."""
+    state: State
+    history: tuple[Epoch, ...]
+    times: tuple[float, ...]
+    """Unix time in seconds of the start and of the end of each epoch and of the trial.
+
+    Of a trial that was continued, they are those of its last part, in which epochs that a
+    checkpoint kept take no time.
+    """
+    error: str | None = None
+    """The traceback of a trial that failed."""
+
+    @property
+    def value(self) -> float | None:
+        """The validation accuracy after the last epoch."""
+        return self.history[-1].validation_accuracy if self.history else None
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The complete trial of the highest validation accuracy, the earliest of equals.
+
+    Raises `UserError` when no trial is complete.
+    """
+    complete = [trial for trial in trials if trial.state == "complete"]
+    if not complete:
+        raise UserError("no trial was completed")
+    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+
+
+def summary(trials: Sequence[Trial]) -> dict[str, Any]:
+    """How many trials ended how, and the figures of the best one."""
+    winner = best(trials)
+    states = Counter(trial.state for trial in trials)
+    return {
+        "trials": len(trials),
+        **{state: states[state] for state in get_args(State)},
+        "best_trial": winner.number,
+        "validation_accuracy": winner.value,
+        "validation_loss": winner.history[-1].validation_loss,
+    }
+
+
+def describe(trial: Trial) -> str:
+    """A trial in one line."""
+    settings = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.hyperparameters.items()
+    )
+    figure = "" if trial.value is None else f" {trial.value:.2%}"
+    cause = f" ({cause_of(trial)})" if trial.error else ""
+    return f"trial {trial.number:3}: {trial.state}{figure}{cause}  {settings}"
+
+
+def cause_of(trial: Trial) -> str:
+    """The last line of the traceback of a failed trial."""
+    return (trial.error or "").strip().rsplit("\n", 1)[-1]
+
+
+def table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """A row a trial: its number, its state, the figures of its last epoch, its hyperparameters."""
+    return [
+        {"number": trial.number, "state": trial.state}
+        | (trial.history[-1].row() if trial.history else {})
+        | trial.hyperparameters
+        for trial in trials
+    ]
+
+
+def epochs_table(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """A row an epoch of a trial: the trial's number and the figures of the epoch."""
+    return [{"number": trial.number} | epoch.row() for trial in trials for epoch in trial.history]
