@@ -1,9 +1,15 @@
 """What several modules of tests share."""
 
+import signal
+
 import pytest
 
 from clone import ROOT, make_clone
 from mnist_cnn import data
+
+# A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C,
+# which is among the things tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
