@@ -2,6 +2,7 @@
 
 import math
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """No file can grow beyond 1000 bytes."""
+    """No file can grow beyond 1000 bytes, that of pytest's own output included."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_bytes_are_written_where_no_folder_was(tmp_path):
@@ -35,18 +38,16 @@ def test_a_file_is_replaced_by_a_shorter_one(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"no"
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_leaves_the_old_content_and_no_other_file(tmp_path):
     files.write_bytes(tmp_path / "file", b"old")
-    with pytest.raises(OSError, match="File too large"):
+    with small_disk(), pytest.raises(OSError, match="File too large"):
         files.write_bytes(tmp_path / "file", bytes(2000))
     assert (tmp_path / "file").read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_leaves_no_new_file(tmp_path):
-    with pytest.raises(OSError, match="File too large"):
+    with small_disk(), pytest.raises(OSError, match="File too large"):
         files.write_csv(tmp_path / "file", [{"text": "x" * 2000}])
     assert names(tmp_path) == []
 
