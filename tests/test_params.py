@@ -70,9 +70,10 @@ def test_the_shipped_parameters_load_and_nothing_is_dropped():
 
 def test_ranges_are_read_by_their_type(load):
     ranges = load(TEXT).tune.search_space
-    assert ranges["n_conv_layers"] == IntRange(type="int", low=2, high=3)
-    assert ranges["dropout"] == FloatRange(type="float", low=0.0, high=0.4, step=0.1)
-    assert ranges["batch_size"].choices == (64, 128, 256)
+    given = yaml.safe_load(TEXT)["tune"]["search_space"]
+    assert ranges["n_conv_layers"] == IntRange(**given["n_conv_layers"])
+    assert ranges["dropout"] == FloatRange(**given["dropout"])
+    assert ranges["batch_size"].choices == tuple(given["batch_size"]["choices"])
 
 
 def test_parameters_do_not_change_after_they_are_read(load):
@@ -177,7 +178,7 @@ BAD = [
         id="number for a range",
     ),
     pytest.param(
-        {f"{SPACE}.dropout.low": 0.5},
+        {f"{SPACE}.dropout.low": 0.5, f"{SPACE}.dropout.high": 0.4},
         [f"{SPACE}.dropout", "low 0.5 is more than high 0.4"],
         id="low above high",
     ),
