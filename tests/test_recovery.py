@@ -81,7 +81,8 @@ def survives(clone, undisturbed):
             assert steps == list(range(1, len(steps) + 1)), run.info.run_name
             assert steps
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
-    assert version.aliases == ["champion"]
+    champion = client.get_model_version_by_alias("mnist-cnn", "champion")
+    assert champion.version == version.version
     assert not [path for path in clone.folder.glob("models/checkpoints/**/*") if path.is_file()]
 
 
