@@ -14,7 +14,6 @@ from mnist_cnn import (
     model,
     params,
     plots,
-    provenance,
     stores,
     tracking,
 )
@@ -26,9 +25,8 @@ MODEL = Path("models/best_model.pth")
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     evaluate = params.load().evaluate
-    provenance.of_stage("evaluate", evaluate)  # which says what is missing
-    network = model.load(MODEL)
     (digits,) = data.subset(data.load("test"), (evaluate.test_size,), seed=0)
+    network = model.load(MODEL)
     device = compute.configure(evaluate.threads)
     probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
 

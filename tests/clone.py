@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +55,16 @@ class Clone:
     def read(self, path: str) -> bytes:
         """The content of a file."""
         return (self.folder / path).read_bytes()
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        """A client of the clone's own store."""
+        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    def runs(self) -> list[Run]:
+        """Every run of the store, the earliest first."""
+        experiment = self.mlflow.get_experiment_by_name("mnist-cnn")
+        return self.mlflow.search_runs([experiment.experiment_id], order_by=["start_time"])
 
     def set_params(self, changes: dict) -> None:
         """Change `params.yaml`, section by section."""

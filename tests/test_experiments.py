@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from clone import ROOT, make_clone
 
@@ -35,9 +34,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(project):
-    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
-    found = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
-    return {run.info.run_name: run for run in found}
+    return {run.info.run_name: run for run in project.runs()}
 
 
 def test_the_workspace_is_as_it_was(project):

@@ -8,7 +8,6 @@ import mlflow
 import pytest
 import torch
 import yaml
-from mlflow import MlflowClient
 
 from clone import SMALL, make_clone
 from mnist_cnn import data, files, model
@@ -16,14 +15,12 @@ from mnist_cnn import data, files, model
 
 @pytest.fixture(scope="session")
 def client(clone):
-    return MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
+    return clone.mlflow
 
 
 @pytest.fixture(scope="session")
-def runs(client):
-    """Every run of the clone's store."""
-    experiment = client.get_experiment_by_name("mnist-cnn")
-    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
+def runs(clone):
+    return clone.runs()
 
 
 @pytest.fixture(scope="session")
@@ -158,12 +155,11 @@ def test_dvc_shows_metrics_plots_and_experiments_without_flags(clone):
         assert title in page
 
 
-def test_what_is_up_to_date_is_not_run_again(clone, client, runs):
+def test_what_is_up_to_date_is_not_run_again(clone, runs):
     again = clone.run("dvc", "repro").stdout
 
     assert again.count("didn't change, skipping") == 4
-    experiment = client.get_experiment_by_name("mnist-cnn")
-    assert len(client.search_runs([experiment.experiment_id])) == len(runs)
+    assert len(clone.runs()) == len(runs)
 
 
 def test_run_again_means_run_again_with_the_same_result(clone, client, runs):
@@ -175,8 +171,7 @@ def test_run_again_means_run_again_with_the_same_result(clone, client, runs):
 
     assert clone.read("dvc.lock") == before
     assert files.md5(clone.folder / "models/best_model.pth") == model_before
-    experiment = client.get_experiment_by_name("mnist-cnn")
-    assert len(client.search_runs([experiment.experiment_id])) == 2 * len(runs)
+    assert len(clone.runs()) == 2 * len(runs)
     assert len(client.search_model_versions("name = 'mnist-cnn'")) == 2
 
 

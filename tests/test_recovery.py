@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from clone import make_clone
 
@@ -68,8 +67,7 @@ def survives(clone, undisturbed):
     for path in RESULTS:
         assert clone.read(path) == undisturbed.read(path), f"{path} differs\n{output}"
 
-    client = MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
+    client, runs = clone.mlflow, clone.runs()
     names = Counter(run.info.run_name for run in runs)
     assert names == {"tune": 1, "train": 1} | {f"trial-{n:03}": 1 for n in range(6)}
     statuses = {run.info.run_name: run.info.status for run in runs}
@@ -103,7 +101,6 @@ def test_kills_at_random_moments_leave_no_trace(clone, tmp_path):
     kills = done = 0
     while kills < KILLS:
         killed = make_clone(tmp_path / str(done))
-        process = None
         while kills < KILLS:
             process = start(killed)
             try:
@@ -135,6 +132,5 @@ def test_an_interrupted_run_says_so_and_how_to_go_on(tmp_path, number):
 
     assert process.returncode == 1
     assert errors.strip() == "interrupted; run the same command again to go on"
-    client = MlflowClient(f"sqlite:///{interrupted.folder}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name("mnist-cnn").experiment_id])
+    runs = interrupted.runs()
     assert {run.info.status for run in runs if run.info.run_name == "tune"} == {"KILLED"}
