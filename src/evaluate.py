@@ -14,8 +14,8 @@ from mnist_cnn import (
     model,
     params,
     plots,
-    stores,
     tracking,
+    work,
 )
 
 REPORTS = Path("reports/evaluate")
@@ -38,15 +38,14 @@ def main() -> None:
     )
 
     images, _ = data.paths("test")
-    with tracking.run_that_made(MODEL, "train") as fingerprint:
+    with tracking.run_that_made(MODEL, "train"):
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset("mnist-test", digits, images, "testing")
         tracking.log_folder(REPORTS)
         version, alias = tracking.register(
             network.cpu(), digits.images[:2], summary, digits.digest()
         )
-    # DVC has recorded the training by now, so that its checkpoint is of no more use.
-    (stores.checkpoints() / f"train-{fingerprint}.pt").unlink(missing_ok=True)
+    work.sweep()  # DVC has recorded the training by now
     console.say(f"registered as {tracking.MODEL} version {version}, the {alias}")
 
 

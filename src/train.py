@@ -1,5 +1,8 @@
 """Stage `train`: train the best hyperparameters on the whole training set, and keep the model."""
 
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mnist_cnn import (
@@ -11,9 +14,9 @@ from mnist_cnn import (
     params,
     plots,
     provenance,
-    stores,
     tracking,
     training,
+    work,
 )
 
 REPORTS = Path("reports/train")
@@ -24,20 +27,17 @@ MODEL = Path("models/best_model.pth")
 def main() -> None:
     """Train, or go on training, and write the model and how it came to be."""
     train = params.load().train
-    origin = provenance.of_stage("train", train)
+    origin = provenance.of_stage("train")
     flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
     (digits,) = data.subset(data.load("train"), (train.train_size,), train.seed)
     device = compute.configure(train.threads)
     network = training.build(hyperparameters, train.seed).to(device)
-    checkpoint = stores.checkpoints() / f"train-{origin.fingerprint}.pt"
-    if provenance.is_recorded(origin) and training.is_finished(checkpoint, train.epochs):
-        checkpoint.unlink()  # to run again means to train again
 
     history = []
+    entries: deque[Callable[[], object]] = deque()
     with (
-        tracking.run(
-            "train", origin, provenance.commit(), flat, resuming=checkpoint.exists()
-        ) as run,
+        work.claim(origin) as task,
+        tracking.run(origin, provenance.commit(), flat, work=task.name) as run,
         console.progress(train.epochs, "epochs", "epoch") as bar,
     ):
         tracking.log_dataset("mnist-train", digits, data.paths("train")[0], "training")
@@ -47,10 +47,11 @@ def main() -> None:
             digits.to(device),
             epochs=train.epochs,
             seed=train.seed,
-            checkpoint=checkpoint,
+            checkpoint=task.folder / "checkpoint.pt",
         ):
             history.append(epoch.row())
-            tracking.log_epoch(run, history[-1])
+            entries.append(partial(tracking.log_epoch, run, history[-1]))
+            tracking.log_now(entries)
             console.say(
                 f"epoch {epoch.epoch:3}: loss {epoch.train_loss:.4f}, "
                 f"accuracy {epoch.train_accuracy:.2%}"
@@ -67,6 +68,7 @@ def main() -> None:
             },
         )
         files.write_png(REPORTS / "history.png", plots.history(history))
+        tracking.log_all(entries)
         tracking.log_folder(REPORTS)
         tracking.log_made(MODEL)
 

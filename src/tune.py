@@ -2,8 +2,8 @@
 
 import argparse
 import os
-import shutil
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mnist_cnn import (
     search,
     stores,
     tracking,
+    work,
     workers,
 )
 
@@ -29,7 +30,7 @@ def main() -> None:
     """Run the study, or what is left of it, and write its report."""
     size = _workers()
     tune = params.load().tune
-    origin = provenance.of_stage("tune", tune)
+    origin = provenance.of_stage("tune")
     train, validation = data.subset(
         data.load("train"), (tune.train_size, tune.validation_size), tune.seed
     )
@@ -37,49 +38,49 @@ def main() -> None:
         tensor.share_memory_()  # one copy for all workers
     objective = partial(search.train_network, tune=tune, train=train, validation=validation)
 
-    study = search.open_study(
-        origin.fingerprint,
-        stores.study_storage(),
-        tune.trials,
-        again=provenance.is_recorded(origin),
-    )
-    checkpoints = stores.checkpoints() / study.study_name
     finished: list[results.Trial] = []
+    entries: deque[Callable[[], object]] = deque()
     with (
-        tracking.run("tune", origin, provenance.commit(), resuming=bool(study.get_trials())) as run,
+        work.claim(origin) as task,
+        tracking.run(origin, provenance.commit(), work=task.name) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
         workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
     ):
         images, _ = data.paths("train")
         tracking.log_dataset("mnist-train", train, images, "training")
         tracking.log_dataset("mnist-validation", validation, images, "validation")
-        logged = tracking.logged_trials(run)
-        for trial in search.search(tune, objective, study, executor, checkpoints):
+        study = search.open_study(task.name, stores.study_storage())
+        for trial in search.search(tune, objective, study, executor, task.folder):
             finished.append(trial)
-            if trial.number not in logged:
-                tracking.log_trial(
-                    run,
-                    trial.number,
-                    state=trial.state,
-                    hyperparameters=tune.hyperparameters | trial.hyperparameters,
-                    history=[epoch.row() for epoch in trial.history],
-                    times=trial.times,
-                    error=trial.error,
-                )
+            entries.append(partial(_log_trial, run, tune, trial))
+            tracking.log_now(entries)
             console.say(results.describe(trial))
             bar.update()
         _write_report(tune, finished)
         for name, figure in search.figures(study).items():
             files.write_png(REPORTS / f"{name}.png", figure)
+        tracking.log_all(entries)
         tracking.log_metrics(results.summary(finished))
         tracking.log_folder(REPORTS)
         tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:
+    tracking.log_trial(
+        run,
+        trial.number,
+        state=trial.state,
+        hyperparameters=tune.hyperparameters | trial.hyperparameters,
+        history=[epoch.row() for epoch in trial.history],
+        times=trial.times,
+        error=trial.error,
+    )
 
 
 def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> None:
     best = results.best(finished)
-    files.write_json(REPORTS / "best_params.json", tune.hyperparameters | best.hyperparameters)
+    chosen = tune.hyperparameters | best.hyperparameters
+    files.write_json(REPORTS / "best_params.json", dict(sorted(chosen.items())))
     files.write_json(REPORTS / "metrics.json", results.summary(finished))
     files.write_csv(REPORTS / "trials.csv", results.table(finished))
     files.write_csv(REPORTS / "epochs.csv", results.epochs_table(finished))

@@ -14,8 +14,9 @@ ROOT = Path(__file__).parent.parent
 
 SMALL = {
     "tune": {"trials": 6, "round_size": 3, "train_size": 600, "validation_size": 200},
-    "train": {"epochs": 2, "train_size": 1000},
-    "evaluate": {"test_size": 500},
+    # One thread, because several clones run at once in places.
+    "train": {"epochs": 2, "train_size": 1000, "threads": 1},
+    "evaluate": {"test_size": 500, "threads": 1},
 }
 
 
@@ -51,6 +52,21 @@ class Clone:
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen:
+        """Start a command in a process group of its own; all that it prints is its output.
+
+        The faults of `tests/faults` can be asked for by variables of the environment.
+        """
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment | {"PYTHONPATH": str(ROOT / "tests/faults")} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def read(self, path: str) -> bytes:
         """The content of a file."""

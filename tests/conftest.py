@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from hypothesis import settings
 
 from clone import ROOT, make_clone
 from mnist_cnn import data
@@ -10,6 +11,11 @@ from mnist_cnn import data
 # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C,
 # which is among the things tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)  # `make fuzz`
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -21,7 +21,6 @@ from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 
 RAW = Path(__file__).parents[1] / data.RAW
-PATIENT = settings(deadline=None)
 
 
 def idx(array):
@@ -70,7 +69,6 @@ def test_faulty_idx_is_refused_by_name(content, reason):
         data.parse_idx(content, "labels")
 
 
-@PATIENT
 @given(arrays(np.uint8, st.just(()) | array_shapes(max_dims=5, min_side=0, max_side=4)))
 def test_every_array_survives_idx(array):
     parsed = data.parse_idx(idx(array), "array")
@@ -86,7 +84,6 @@ def almost_idx(draw):
     return header + np.array(sizes, ">u4").tobytes() + draw(st.binary(max_size=16))
 
 
-@PATIENT
 @given(st.binary() | almost_idx())
 @example(b"\0\0\x08\x41" + b"\0\0\0\x01" * 65 + b"x")
 @example(b"\0\0\x08\x03" + b"\0\0\0\0" + b"\xff" * 8)
@@ -142,7 +139,6 @@ def test_faulty_digits_are_refused_by_name(images, labels, reason):
         data.parse_digits(images, labels, "test")
 
 
-@PATIENT
 @given(
     st.sampled_from(["images", "labels"]),
     st.integers(0, 40),
@@ -193,13 +189,11 @@ LABEL_LISTS = st.lists(st.integers(0, 9), max_size=300).map(
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@PATIENT
 @given(LABEL_LISTS, SEEDS)
 def test_stratified_order_is_a_permutation(labels, seed):
     assert sorted(data.stratified_order(labels, seed).tolist()) == list(range(len(labels)))
 
 
-@PATIENT
 @given(LABEL_LISTS, SEEDS)
 def test_every_prefix_has_the_proportions_of_the_whole(labels, seed):
     ordered = labels[data.stratified_order(labels, seed)].numpy()
@@ -213,7 +207,6 @@ def test_every_prefix_has_the_proportions_of_the_whole(labels, seed):
         assert (np.abs((ordered == label).cumsum() - expected) <= allowed + 1e-9).all()
 
 
-@PATIENT
 @given(LABEL_LISTS, SEEDS)
 def test_stratified_order_is_the_same_for_the_same_seed(labels, seed):
     first = data.stratified_order(labels, seed)
@@ -302,7 +295,6 @@ def test_without_rotation_and_translation_nothing_moves(test_split, interpolatio
     assert torch.allclose(same, images.float(), atol=0.01)
 
 
-@PATIENT
 @given(
     arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)),
     st.floats(0, 180),

@@ -92,9 +92,7 @@ def study(settings, real_train):
     train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
     objective = partial(search.train_network, tune=tune, train=train, validation=validation)
     with ThreadPoolExecutor(1) as executor:
-        trials = search.search(
-            tune, objective, search.open_study("0", "sqlite://", tune.trials, again=False), executor
-        )
+        trials = search.search(tune, objective, search.open_study("0", "sqlite://"), executor)
         return results.table(list(trials))
 
 

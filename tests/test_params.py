@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -367,13 +367,11 @@ def loads_or_is_refused(path, content):
         assert isinstance(params.load(path), params.Params)
 
 
-@settings(deadline=None)
 @given(content=st.binary() | st.text().map(str.encode))
 def test_any_bytes_load_or_are_refused(fuzzed, content):
     loads_or_is_refused(fuzzed, content)
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     start=st.integers(0, len(TEXT)),
     removed=st.integers(0, 40),
@@ -400,7 +398,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
 @given(path=st.sampled_from(list(leaves(SHIPPED))), value=VALUES)
 def test_any_value_of_any_key_loads_or_is_refused(fuzzed, path, value):
     loads_or_is_refused(fuzzed, change({path: value}).encode())

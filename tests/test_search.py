@@ -1,5 +1,8 @@
 """The study advances in rounds, and ends the same however it is run."""
 
+import os
+import signal
+import sqlite3
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 
@@ -7,7 +10,7 @@ import optuna
 import pytest
 import torch
 
-from mnist_cnn import data, results, search, training, workers
+from mnist_cnn import data, results, search, stores, training, workers
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Tune
 from mnist_cnn.training import Epoch
@@ -70,8 +73,8 @@ class Serial(Executor):
         return future
 
 
-def new_study(storage=None, *, again=False):
-    return search.open_study("0123", storage or "sqlite://", 12, again=again)
+def new_study(storage="sqlite://", name="one"):
+    return search.open_study(name, storage)
 
 
 def run(tune=None, objective=bowl, study=None, executor=None, checkpoints=None):
@@ -137,36 +140,6 @@ def test_recorded_trials_are_not_run_again(tmp_path, recorded):
     assert second.ran == 12 - recorded
 
 
-@pytest.mark.parametrize(("again", "left"), [(True, 12), (False, 0)])
-def test_a_study_that_has_all_its_trials_is_run_again_when_asked_for(tmp_path, again, left):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    run(study=new_study(storage))
-    second = Serial()
-
-    run(study=new_study(storage, again=again), executor=second)
-
-    assert second.ran == left
-
-
-def test_a_study_that_is_not_finished_is_continued_even_if_run_again(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    with pytest.raises(InterruptedError):
-        run(study=new_study(storage), executor=Serial(5))
-    second = Serial()
-
-    run(study=new_study(storage, again=True), executor=second)
-
-    assert second.ran == 8
-
-
-def test_a_study_of_failed_trials_alone_is_not_continued(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    with pytest.raises(UserError):
-        run(objective=always_broken, study=new_study(storage))
-
-    assert new_study(storage).get_trials() == []
-
-
 def out_of_disk(hyperparameters, seed, _checkpoint):
     if seed == training.derive_seed(0, 5, 1):
         raise OSError(28, "no space left on device")
@@ -181,11 +154,30 @@ def test_a_fault_of_the_machine_stops_the_search_and_spoils_no_trial(undisturbed
     assert outcome(run(study=new_study(storage))) == undisturbed
 
 
-def test_another_fingerprint_is_another_study(tmp_path):
+def test_another_name_is_another_study(tmp_path):
     storage = f"sqlite:///{tmp_path}/optuna.db"
     run(study=new_study(storage))
 
-    assert search.open_study("4567", storage, 12, again=False).get_trials() == []
+    assert new_study(storage, "two").get_trials() == []
+
+
+def test_a_storage_that_does_not_answer_is_told_in_one_line(undisturbed, tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db?timeout=0.1"
+    study = new_study(storage)
+    other = sqlite3.connect(tmp_path / "optuna.db")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(stores.StoreError, match=r"^Optuna's storage: .*database is locked$"):
+        run(study=study)
+    other.rollback()
+
+    assert outcome(run(study=new_study(storage))) == undisturbed
+
+
+def test_the_order_in_which_a_search_space_is_written_changes_nothing(undisturbed):
+    space = settings().search_space
+    turned = settings().model_copy(update={"search_space": dict(reversed(space.items()))})
+
+    assert outcome(run(turned)) == undisturbed
 
 
 def test_what_a_round_tries_depends_on_earlier_rounds_alone():
@@ -258,6 +250,27 @@ def test_a_failed_trial_is_recorded_with_its_cause_and_the_search_goes_on():
     assert results.best(trials).state == "complete"
 
 
+def greedy(hyperparameters, seed, checkpoint):
+    """Its process is killed when it asks for too much, or is the first to come by."""
+    first = checkpoint.parent / "first"
+    if hyperparameters["learning_rate"] > 0.01 or not first.exists():
+        first.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from bowl(hyperparameters, seed, checkpoint)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_trial_that_kills_its_process_twice_has_failed(tmp_path, size):
+    with workers.pool(size) as executor:
+        trials = run(objective=greedy, executor=executor, checkpoints=tmp_path)
+
+    assert outcome(trials) == outcome(run(objective=broken_at_high_rates))
+    failed = [trial for trial in trials if trial.state == "failed"]
+    assert {results.cause_of(trial) for trial in failed} == {
+        "its process was killed, as happens when memory runs out"
+    }
+
+
 def test_the_search_fails_in_one_line_when_every_trial_does():
     study = new_study()
     with pytest.raises(UserError, match=r"^all 12 trials failed.*RuntimeError: no such layer$"):
@@ -292,7 +305,7 @@ def test_the_study_is_readable_by_optuna_itself(tmp_path):
     storage = f"sqlite:///{tmp_path}/optuna.db"
     trials = run(study=new_study(storage))
 
-    study = optuna.load_study(study_name="mnist-cnn-0123-1", storage=storage)
+    study = optuna.load_study(study_name="mnist-cnn-one", storage=storage)
 
     assert study.best_trial.number == results.best(trials).number
     assert study.best_value == pytest.approx(results.best(trials).value)

@@ -1,15 +1,17 @@
 """Runs, trials and the registry, in a real store, read back through MLflow's own client."""
 
 import json
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
 
-from mnist_cnn import tracking
+from mnist_cnn import stores, tracking
 from mnist_cnn.data import Digits
 from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
@@ -41,8 +43,8 @@ def client(store, tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-def train_run(resuming=False, origin=ORIGIN):
-    return tracking.run("train", origin, COMMIT, resuming=resuming)
+def train_run(work="train-1"):
+    return tracking.run(ORIGIN, COMMIT, work=work)
 
 
 def test_a_run_tells_what_it_was_made_from(client):
@@ -75,29 +77,17 @@ def test_a_run_that_did_not_end_well_says_so_and_is_continued(client, error, sta
     assert client.get_run(first).info.status == "FINISHED"
 
 
-@pytest.mark.usefixtures("client")
-def test_a_run_that_made_something_is_not_continued_unless_its_work_is(tmp_path):
-    made = tmp_path / "model.pth"
-    made.write_bytes(b"one")
+def test_the_same_work_is_one_run_and_other_work_another(client):
     with train_run() as first:
-        tracking.log_made(made)
-    with train_run(resuming=True) as same:
         pass
-    with train_run() as other:
+    with train_run() as same:
+        pass
+    with train_run("train-2") as other:
         pass
 
     assert same == first
     assert other != first
-
-
-def test_a_run_of_other_inputs_is_another_run(client):
-    with pytest.raises(ValueError, match="x"), train_run() as first:
-        raise ValueError("x")
-    with train_run(origin=Provenance("train", {}, {}, {}, "cpu")) as second:
-        pass
-
-    assert first != second
-    assert client.get_run(first).info.status == "FAILED"
+    assert client.get_run(first).data.tags["work"] == "train-1"
 
 
 def test_an_epoch_is_logged_once(client):
@@ -117,22 +107,33 @@ def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path
     with train_run() as run_id:
         tracking.log_made(made)
 
-    with tracking.run_that_made(made, "train") as fingerprint:
+    with tracking.run_that_made(made, "train"):
         tracking.log_metrics({"accuracy": 0.5}, prefix="test_")
 
     run = client.get_run(run_id)
-    assert fingerprint == ORIGIN.fingerprint
     assert run.data.metrics == {"test_accuracy": 0.5}
     assert run.info.status == "FINISHED"
+
+
+def test_of_the_runs_that_made_a_file_one_of_this_workspace_is_continued(client, tmp_path):
+    made = tmp_path / "model.pth"
+    made.write_bytes(b"one")
+    with train_run("ours") as ours:
+        tracking.log_made(made)
+    with train_run("theirs") as theirs:
+        tracking.log_made(made)
+    client.set_tag(theirs, "workspace", "elsewhere:/project")
+
+    with tracking.run_that_made(made, "train"):
+        assert mlflow.active_run().info.run_id == ours
 
 
 def test_a_file_that_no_run_made_gets_a_run_of_its_own(client, tmp_path):
     found = tmp_path / "model.pth"
     found.write_bytes(b"from elsewhere")
-    with tracking.run_that_made(found, "train") as fingerprint:
+    with tracking.run_that_made(found, "train"):
         run_id = mlflow.active_run().info.run_id
 
-    assert fingerprint is None
     assert client.get_run(run_id).data.tags[f"md5 {found}"] == md5(found)
 
 
@@ -144,11 +145,6 @@ def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_pat
     with pytest.raises(ValueError, match="x"), tracking.run_that_made(made, "train"):
         raise ValueError("x")
     assert client.get_run(run_id).info.status == "FINISHED"
-
-    client.update_run(run_id, status="RUNNING")  # as a kill would leave it
-    with train_run() as other:
-        pass
-    assert other != run_id
 
 
 def test_a_figure_is_logged_again_only_when_it_has_changed(client):
@@ -204,10 +200,18 @@ def test_a_trial_that_a_kill_left_half_logged_is_dropped(client):
         log_trial(parent, 0)
         half = log_trial(parent, 1)
         client.update_run(half, status="RUNNING")
+        whole = log_trial(parent, 1)
 
-        assert tracking.logged_trials(parent) == {0}
-        log_trial(parent, 1)
-        assert tracking.logged_trials(parent) == {0, 1}
+    assert whole != half
+    assert client.get_run(half).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.usefixtures("client")
+def test_a_trial_is_logged_once():
+    with train_run() as parent:
+        assert log_trial(parent, 1) == log_trial(parent, 1) != log_trial(parent, 11)
+    with train_run("train-2") as other:
+        assert log_trial(other, 1) != log_trial(parent, 1)
 
 
 def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
@@ -223,13 +227,11 @@ def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
     assert given.tags[0].value == "training"
 
 
-def register(accuracy, data="d1", *, resuming=False):
+def register(accuracy, data="d1", work=None):
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    with train_run(resuming):
-        version = tracking.register(training, example, {"accuracy": accuracy}, data)
-        mlflow.set_tag("md5 model.pth", "0")
-        return version
+    with train_run(work or uuid4().hex):
+        return tracking.register(training, example, {"accuracy": accuracy}, data)
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
@@ -246,8 +248,8 @@ def test_the_champion_is_the_best_on_the_same_data(client):
 
 def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
     register(0.9)
-    assert register(0.8) == (2, "challenger")
-    assert register(0.95, resuming=True) == (2, "champion")
+    assert register(0.8, work="train-2") == (2, "challenger")
+    assert register(0.95, work="train-2") == (2, "champion")
 
     assert len(client.search_model_versions(f"name = '{tracking.MODEL}'")) == 2
     (alias,) = client.get_registered_model(tracking.MODEL).aliases.items()
@@ -266,3 +268,48 @@ def test_the_registered_model_answers_as_the_network_does():
     assert loaded.predict(images.numpy()) == pytest.approx(network(images).detach().numpy(), 1e-4)
     assert loaded.predict(images[:1].numpy()).shape == (1, 10)
     assert loaded.metadata.signature.inputs.inputs[0].type.name == "uint8"
+
+
+def failing(times, said):
+    """An entry that a store refuses so many times."""
+    left = iter(range(times))
+
+    def entry():
+        for _ in left:
+            raise stores.StoreError("no answer")
+        said.append("made")
+
+    return entry
+
+
+def test_what_cannot_be_logged_is_kept_in_order_and_logged_later(capsys):
+    made = []
+    entries = deque([failing(2, made), lambda: made.append("second")])
+
+    tracking.log_now(entries)
+    tracking.log_now(entries)
+    assert made == []
+    assert capsys.readouterr().out.count("not logged yet, and tried again later: no answer") == 2
+
+    tracking.log_all(entries)
+    assert made == ["made", "second"]
+    assert not entries
+
+
+def test_what_cannot_be_logged_in_the_end_is_an_error():
+    with pytest.raises(stores.StoreError, match="no answer"):
+        tracking.log_all(deque([failing(1, [])]))
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    with (
+        pytest.raises(stores.StoreError, match=r"^MLflow's store: .*127\.0\.0\.1") as caught,
+        train_run(),
+    ):
+        pass
+    mlflow.set_tracking_uri(None)
+
+    assert "\n" not in str(caught.value)

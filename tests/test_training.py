@@ -136,12 +136,3 @@ def test_derived_seeds_do_not_collide():
     paths = [(n,) for n in range(100)] + [(n, use) for n in range(100) for use in (0, 1)]
     derived = {training.derive_seed(seed, *path) for seed in seeds for path in paths}
     assert len(derived) == len(seeds) * len(paths)
-
-
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_checkpoint_knows_whether_the_training_has_ended(digits, tmp_path, stop_after):
-    checkpoint = tmp_path / "kept.pt"
-    assert not training.is_finished(checkpoint, EPOCHS)
-    trained(digits, stop_after=stop_after, checkpoint=checkpoint)
-
-    assert training.is_finished(checkpoint, EPOCHS) == (stop_after == EPOCHS)

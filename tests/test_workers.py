@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_a_pool_runs_what_it_is_given():
         wait(futures)
 
     assert [future.result() for future in futures] == [2**n for n in range(10)]
+
+
+def test_a_pool_whose_process_died_begins_anew():
+    with workers.pool(2) as executor:
+        for _ in range(2):
+            with pytest.raises(BrokenProcessPool):
+                executor.submit(os._exit, 1).result()
+
+            assert executor.submit(pow, 2, 3).result() == 8
 
 
 def test_an_exception_in_the_block_does_not_wait_for_the_processes():

@@ -15,5 +15,6 @@ def configure(threads: int) -> torch.device:
     a result.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms(True)`, which would first import the compiler for a second.
+    torch.set_deterministic_debug_mode("error")
     return device()

@@ -1,5 +1,6 @@
 """How a script speaks with a person: lines, progress bars, and mistakes in one line."""
 
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from mnist_cnn.errors import UserError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def say(line: str) -> None:
@@ -22,7 +25,7 @@ def progress(total: int, what: str, unit: str) -> "tqdm[Any]":
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script: a person's mistake ends it with one line on standard error and status 1.
+    """Run a script: what a person can mend ends it with one line on standard error and status 1.
 
     SIGTERM is taken as Ctrl-C is: both raise `KeyboardInterrupt`, so that what is open is closed.
     """
@@ -31,6 +34,10 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        sys.exit(f"error: {error}; make room and run the same command again to go on")
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to go on")
     sys.exit(0)

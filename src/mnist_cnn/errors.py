@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The message is complete in itself. Scripts print it as one line, without a traceback.
     """
+
+
+class FailedWorkError(UserError):
+    """Work that came to a bad end of its own accord: to continue it would end the same."""

@@ -11,8 +11,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Any
 
 from mnist_cnn import compute
 from mnist_cnn.errors import UserError
@@ -28,7 +27,8 @@ class Provenance:
     """All that determines what a stage computes."""
 
     stage: str
-    params: dict[str, object]
+    params: dict[str, Any]
+    """The section of `params.yaml`, as it stands there."""
     inputs: dict[str, str]
     """MD5 of each file that the stage depends on, by its path, as in `dvc.lock`."""
     versions: dict[str, str]
@@ -42,8 +42,8 @@ class Provenance:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def of_stage(stage: str, params: BaseModel) -> Provenance:
-    """The provenance of a stage of `dvc.yaml` in the current folder, with its section of params.
+def of_stage(stage: str) -> Provenance:
+    """The provenance of a stage of `dvc.yaml` in the current folder.
 
     Raises `UserError` when an input of the stage is missing.
     """
@@ -53,7 +53,7 @@ def of_stage(stage: str, params: BaseModel) -> Provenance:
         raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` makes what comes before")
     return Provenance(
         stage=stage,
-        params=params.model_dump(mode="json"),
+        params=read_yaml(Path("params.yaml"))[stage],
         inputs={dep: md5(Path(dep)) for dep in deps},
         versions=versions,
         device=compute.device().type,
@@ -61,19 +61,15 @@ def of_stage(stage: str, params: BaseModel) -> Provenance:
 
 
 def is_recorded(origin: Provenance) -> bool:
-    """Whether `dvc.lock` says that the stage has been run, to its end, from just this.
-
-    If so, DVC runs it because it was told to run it again, or has lost what it made; if not, a
-    stage that has all its results was killed before DVC knew of them.
-    """
+    """Whether `dvc.lock` says that the stage has been run, to its end, from just this."""
     lock = Path("dvc.lock")
     stages = read_yaml(lock)["stages"] if lock.exists() else {}
     if origin.stage not in stages:
         return False
     recorded = stages[origin.stage]
     inputs = {dep["path"]: dep["md5"] for dep in recorded["deps"]}
-    given = {origin.stage: read_yaml(Path("params.yaml"))[origin.stage]}
-    return inputs == origin.inputs and recorded["params"]["params.yaml"] == given
+    given = recorded["params"]["params.yaml"][origin.stage]
+    return inputs == origin.inputs and given == origin.params
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor, wait
+from contextlib import contextmanager
 from datetime import datetime
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mnist_cnn import compute
+from mnist_cnn import compute, stores
 from mnist_cnn.data import Digits
-from mnist_cnn.errors import UserError
+from mnist_cnn.errors import FailedWorkError
 from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
 from mnist_cnn.results import State, Trial, cause_of
 from mnist_cnn.training import Epoch, build, derive_seed, fit
@@ -51,24 +52,22 @@ _STATES: dict[State, TrialState] = {
 }
 
 
-def open_study(fingerprint: str, storage: str, trials: int, *, again: bool) -> optuna.Study:
-    """The latest study of this fingerprint, or a new one.
+@contextmanager
+def _asking() -> Iterator[None]:
+    with stores.asking("Optuna's storage", StorageInternalError):
+        yield
 
-    A new one is begun when the latest has all its `trials` and is to be run `again`, or when all of
-    them have failed.
-    """
-    for attempt in count(1):
-        study = optuna.create_study(
+
+@_asking()
+def open_study(name: str, storage: str) -> optuna.Study:
+    """The study `mnist-cnn-{name}`, or a new one."""
+    with stores.opening(storage):
+        return optuna.create_study(
             storage=storage,
-            study_name=f"mnist-cnn-{fingerprint}-{attempt}",
+            study_name=f"mnist-cnn-{name}",
             direction="maximize",
             load_if_exists=True,
         )
-        states = [trial.state for trial in study.get_trials(deepcopy=False)]
-        failed = all(state == TrialState.FAIL for state in states)
-        if len(states) < trials or not (again or failed):
-            return study
-    raise AssertionError("unreachable")
 
 
 def search(
@@ -88,13 +87,14 @@ def search(
         checkpoints: a folder for the state of running trials, which lets a search that was killed
             go on within a trial.
 
-    Raises `UserError` when every trial has failed.
+    Raises `FailedWorkError` when every trial has failed.
     """
 
     def path(number: int) -> Path | None:
         return checkpoints / f"trial-{number:03}.pt" if checkpoints else None
 
-    trials = [_thaw(frozen) for frozen in study.get_trials()]
+    with _asking():
+        trials = [_thaw(frozen) for frozen in study.get_trials()]
     yield from trials
     for start in range(0, tune.trials, tune.round_size):
         numbers = range(start, min(start + tune.round_size, tune.trials))
@@ -102,8 +102,8 @@ def search(
             continue
         earlier = [_freeze(trial, tune.search_space) for trial in trials[:start]]
         proposals = zip(numbers, propose(tune, earlier, numbers), strict=True)
-        futures = {
-            number: executor.submit(
+        tasks = {
+            number: partial(
                 run_trial,
                 objective,
                 number,
@@ -116,15 +116,37 @@ def search(
             for number, hyperparameters in proposals
             if number >= len(trials)  # else it was recorded before a kill
         }
+        futures = {number: executor.submit(task) for number, task in tasks.items()}
         for number, future in futures.items():
-            trial = future.result()
-            study.add_trial(_freeze(trial, tune.search_space))
+            try:
+                trial = future.result()
+            except BrokenExecutor:
+                wait(futures.values())
+                trial = _run_alone(tasks[number], executor)
+            with _asking():
+                study.add_trial(_freeze(trial, tune.search_space))
             if checkpoint := path(number):
                 checkpoint.unlink(missing_ok=True)
             trials.append(trial)
             yield trial
     if all(trial.state == "failed" for trial in trials):
-        raise UserError(f"all {len(trials)} trials failed, the last one: {cause_of(trials[-1])}")
+        raise FailedWorkError(
+            f"all {len(trials)} trials failed, the last one: {cause_of(trials[-1])}"
+        )
+
+
+def _run_alone(task: "partial[Trial]", executor: Executor) -> Trial:
+    """Run a trial again whose process died, when no other trial wants memory.
+
+    If that kills its process too, it is the trial that does, and not how many there were at once.
+    """
+    begun = time.time()
+    try:
+        return executor.submit(task).result()
+    except BrokenExecutor:
+        _, number, hyperparameters, *_ = task.args
+        error = "its process was killed, as happens when memory runs out"
+        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), error)
 
 
 def propose(
@@ -201,6 +223,7 @@ def train_network(
     )
 
 
+@_asking()
 def figures(study: optuna.Study) -> dict[str, Any]:
     """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
     accuracy = "validation accuracy"
@@ -236,8 +259,8 @@ def figures(study: optuna.Study) -> dict[str, Any]:
 
 
 def distributions(space: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:
-    """The search space in Optuna's terms, in the order given."""
-    return {name: _distribution(range_) for name, range_ in space.items()}
+    """The search space in Optuna's terms, by name: its order would decide what is drawn."""
+    return {name: _distribution(space[name]) for name in sorted(space)}
 
 
 def _distribution(range_: Distribution) -> BaseDistribution:

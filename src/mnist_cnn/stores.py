@@ -6,7 +6,16 @@ that what an experiment did stands beside everything else.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
+
+from filelock import FileLock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from mnist_cnn.errors import UserError
 
 
 def root() -> Path:
@@ -26,7 +35,37 @@ def artifact_location() -> str | None:
 
 def study_storage() -> str:
     """The address of Optuna's storage: `OPTUNA_STORAGE`, or `optuna.db` in the root."""
-    return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root()}/optuna.db"
+    # Who waits for a lock waits as long as MLflow would, instead of 5 seconds.
+    return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root()}/optuna.db?timeout=20"
+
+
+@contextmanager
+def opening(uri: str) -> Iterator[None]:
+    """Open a store of this address alone: two that make the same tables at once break them.
+
+    Holds for SQLite, whose file anybody may be the first to open; a server has its tables.
+    """
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite" and url.database:
+        with FileLock(f"{url.database}.lock"):
+            yield
+    else:
+        yield
+
+
+class StoreError(UserError):
+    """A store does not answer, or not as it should."""
+
+
+@contextmanager
+def asking(store: str, fault: type[Exception]) -> Iterator[None]:
+    """Raise `StoreError` in one line for a `fault`, and for those of databases, files, networks."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, fault) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        reason = shorten(str(cause).partition("\n")[0], 300)
+        raise StoreError(f"{store}: {reason}") from error
 
 
 def checkpoints() -> Path:

@@ -1,20 +1,26 @@
 """MLflow as a person browses it: runs, trials below their study, inputs, and the model registry.
 
 Where the store is, `stores` says. Nothing here is needed to make a result: results are files, and
-this is their diary.
+this is their diary. A store that does not answer raises `stores.StoreError`; after that, as after a
+kill, every entry may be made again and stands there once.
 """
 
 import logging
 import os
+import platform
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A server that is gone is given up after some 15 seconds instead of minutes, as it is asked again.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
 import mlflow.data
@@ -22,18 +28,22 @@ import mlflow.pytorch
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from torch import Tensor, nn
 
-from mnist_cnn import stores
+from mnist_cnn import console, stores
 from mnist_cnn.data import Digits
+from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.provenance import Commit, Provenance
 
 # What it does by itself, such as making its tables, is no news to who waits for a result.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Logs with a traceback what it also raises.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 EXPERIMENT = "mnist-cnn"
 MODEL = "mnist-cnn"
@@ -45,70 +55,113 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 Alias = Literal["champion", "challenger"]
 
 
+@contextmanager
+def _asking() -> Iterator[None]:
+    with stores.asking("MLflow's store", MlflowException):
+        yield
+
+
+@_asking()
 def _open_store() -> None:
     mlflow.set_tracking_uri(stores.tracking_uri())
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        mlflow.create_experiment(EXPERIMENT, stores.artifact_location(), _EXPERIMENT_TAGS)
+    with stores.opening(stores.tracking_uri()):
+        known = mlflow.get_experiment_by_name(EXPERIMENT)
+    if known is None:
+        with suppress(MlflowException):  # another process was faster, or the next line tells why
+            mlflow.create_experiment(EXPERIMENT, stores.artifact_location(), _EXPERIMENT_TAGS)
     mlflow.set_experiment(EXPERIMENT)
 
 
 @contextmanager
 def run(
-    name: str,
     provenance: Provenance,
     commit: Commit | None,
     hyperparameters: Mapping[str, Any] | None = None,
     *,
-    resuming: bool,
+    work: str,
 ) -> Iterator[str]:
-    """A run of a stage; yields its id. It ends FINISHED, KILLED when interrupted, or FAILED.
+    """The run of a stage's work, begun or continued; yields its id.
 
-    All of the provenance is its artifact `provenance.json`; its parameters and the hyperparameters
-    are parameters of the run.
-
-    The latest run of the same fingerprint is continued when it made nothing yet, and in any case
-    when `resuming`: a kill may fall between the end of the run and that of the stage.
+    It ends FINISHED, KILLED when interrupted, or FAILED. All of the provenance is its artifact
+    `provenance.json`; its parameters and the hyperparameters are parameters of the run. The run is
+    found again by the name of the `work`.
     """
     _open_store()
-    same = _search(
-        f"attributes.run_name = '{name}' and tags.fingerprint = '{provenance.fingerprint}'"
-    )
-    begun = [earlier for earlier in same if resuming or not _has_made(earlier)]
-    tags = {"stage": provenance.stage, "fingerprint": provenance.fingerprint}
+    tags = {
+        "stage": provenance.stage,
+        "fingerprint": provenance.fingerprint,
+        "work": work,
+        "workspace": _workspace(),
+    }
     if commit:
         tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    with mlflow.start_run(begun[0].info.run_id if begun else None, run_name=name, tags=tags) as now:
-        mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
-        mlflow.log_dict(asdict(provenance), "provenance.json")
-        try:
-            yield now.info.run_id
-        except KeyboardInterrupt:
-            mlflow.end_run("KILLED")
-            raise
+    with _active(_search(f"tags.work = '{work}'"), provenance.stage, tags) as now:
+        with _asking():
+            mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
+            mlflow.log_dict(asdict(provenance), "provenance.json")
+        yield now.info.run_id
 
 
 @contextmanager
-def run_that_made(path: Path, stage: str) -> Iterator[str | None]:
-    """Continue the latest run of `stage` that made this file; yields the run's fingerprint.
+def run_that_made(path: Path, stage: str) -> Iterator[None]:
+    """Continue the latest run of `stage` that made this file, one of this workspace if there is.
 
     It is found by the file's content. Where the store has none, as in a clone that pulled the file,
-    a new one of that name is begun, and yields `None`. Either ends FINISHED, whatever happens here,
-    as it has made the file.
+    a new one is begun. It ends FINISHED, whatever happens here, as it has made the file.
     """
     _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
-    run_id = found[0].info.run_id if found else None
-    with mlflow.start_run(run_id, run_name=stage, tags={"stage": stage}) as now:
+    found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
+    with _active(found, stage, {"stage": stage}, on_error="FINISHED"):
         if not found:
             log_made(path)
-        try:
-            yield now.data.tags.get("fingerprint")
-        finally:
-            mlflow.end_run()
+        yield
 
 
+@contextmanager
+def _active(
+    found: Sequence[Run], name: str, tags: Mapping[str, str], on_error: str = "FAILED"
+) -> Iterator[Run]:
+    """The first of the runs found, or a new one, as MLflow's active run; its status tells the end.
+
+    After an exception it has the status `on_error`, and instead of FAILED is KILLED by Ctrl-C.
+    """
+    with _asking():
+        active = mlflow.start_run(found[0].info.run_id if found else None, run_name=name, tags=tags)
+    try:
+        yield active
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt) and on_error == "FAILED"
+        with suppress(stores.StoreError), _asking():  # the error that is under way matters more
+            mlflow.end_run("KILLED" if killed else on_error)
+        raise
+    with _asking():
+        mlflow.end_run()
+
+
+def _workspace() -> str:
+    """Where a run is made, for those who share a store."""
+    return f"{platform.node()}:{stores.root()}"
+
+
+def log_now(entries: deque[Callable[[], object]]) -> None:
+    """Make the entries, in order, and leave for later what the store does not take, saying so."""
+    try:
+        log_all(entries)
+    except stores.StoreError as error:
+        console.say(f"not logged yet, and tried again later: {error}")
+
+
+def log_all(entries: deque[Callable[[], object]]) -> None:
+    """Make the entries, in order; those that are made leave the queue."""
+    while entries:
+        entries[0]()
+        entries.popleft()
+
+
+@_asking()
 def log_made(*paths: Path) -> None:
     """Log the files that the active run made, and tag it with the MD5 of each."""
     for path in paths:
@@ -116,10 +169,7 @@ def log_made(*paths: Path) -> None:
     mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
 
 
-def _has_made(run_: Run) -> bool:
-    return any(tag.startswith("md5 ") for tag in run_.data.tags)
-
-
+@_asking()
 def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     """Log figures of the active run; one that stands there already is not logged again."""
     known = mlflow.get_run(mlflow.active_run().info.run_id).data.metrics
@@ -127,6 +177,7 @@ def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     mlflow.log_metrics({name: value for name, value in named.items() if known.get(name) != value})
 
 
+@_asking()
 def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
     """Log the figures of one epoch of a run, at the step `epoch["epoch"]`, once."""
     client = MlflowClient()
@@ -136,11 +187,13 @@ def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
         mlflow.log_metrics(_figures(epoch), step=step, run_id=run_id)
 
 
+@_asking()
 def log_folder(folder: Path) -> None:
     """Log the files of a folder as artifacts of the active run, under the folder's name."""
     mlflow.log_artifacts(str(folder), folder.name)
 
 
+@_asking()
 def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
     """Log the examples that the active run used: their shape, where from, and their digest."""
     with warnings.catch_warnings():
@@ -155,18 +208,7 @@ def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
     mlflow.log_input(dataset, context=context)
 
 
-def logged_trials(parent: str) -> set[int]:
-    """The numbers of the trials that are completely logged below a study's run."""
-    client = MlflowClient()
-    complete = set()
-    for child in _search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"):
-        if child.info.status == "RUNNING":
-            client.delete_run(child.info.run_id)  # a kill cut its logging short
-        else:
-            complete.add(int(child.data.tags["trial"]))
-    return complete
-
-
+@_asking()
 def log_trial(
     parent: str,
     number: int,
@@ -177,7 +219,7 @@ def log_trial(
     times: Sequence[float],
     error: str | None,
 ) -> str:
-    """Log a finished trial as a run below that of its study; return the new run's id.
+    """Log a finished trial, once, as a run below that of its study; return its id.
 
     Args:
         parent: the id of the study's run.
@@ -189,6 +231,10 @@ def log_trial(
         error: the traceback of a failed trial, kept as the artifact `error.txt`.
     """
     client = MlflowClient()
+    for child in _search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}' and tags.trial = '{number}'"):
+        if child.info.status != "RUNNING":
+            return str(child.info.run_id)
+        client.delete_run(child.info.run_id)  # its logging was cut short
     milliseconds = [round(1000 * moment) for moment in times]
     child = client.create_run(
         client.get_run(parent).info.experiment_id,
@@ -216,6 +262,7 @@ def log_trial(
     return run_id
 
 
+@_asking()
 def register(
     network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str
 ) -> tuple[int, Alias]:
@@ -248,6 +295,34 @@ def register(
             client.delete_registered_model_alias(MODEL, "challenger")
     client.set_registered_model_alias(MODEL, alias, str(number))
     return number, alias
+
+
+@_asking()
+def download_model(name: str, folder: Path) -> Path:
+    """Get the `.pth` of a registered model into a folder; return its path.
+
+    It is the file that the run of the version logged, as `mnist_cnn.model` reads it.
+
+    Args:
+        name: a model with an alias, `mnist-cnn@champion`, or with a version, `mnist-cnn/3`.
+        folder: must exist.
+
+    Raises `UserError` for a name of neither form; `stores.StoreError` when the store has no such
+    model, or does not answer.
+    """
+    model, mark, which = name.partition("@") if "@" in name else name.rpartition("/")
+    if not (model and which and (mark == "@" or which.isdecimal())):
+        raise UserError(
+            f"{name}: neither a .pth file nor a registered model, {MODEL}@champion or {MODEL}/3"
+        )
+    # One small file needs no progress bar.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    client = MlflowClient(stores.tracking_uri())
+    if mark == "@":
+        found = client.get_model_version_by_alias(model, which)
+    else:
+        found = client.get_model_version(model, which)
+    return Path(client.download_artifacts(found.run_id, "models/best_model.pth", str(folder)))
 
 
 def _add_version(network: nn.Module, example: Tensor) -> int:
@@ -289,6 +364,7 @@ def _champion(client: MlflowClient) -> ModelVersion | None:
     return client.get_model_version_by_alias(MODEL, "champion")
 
 
+@_asking()
 def _search(filter_string: str) -> list[Run]:
     """Runs of the experiment, the latest first."""
     runs: list[Run] = mlflow.search_runs(

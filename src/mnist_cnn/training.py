@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from mnist_cnn.data import Digits, augment
-from mnist_cnn.errors import UserError
+from mnist_cnn.errors import FailedWorkError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.params import Hyperparameters
 
 
-class DivergedError(UserError):
+class DivergedError(FailedWorkError):
     """The loss is no longer a finite number."""
 
 
@@ -184,11 +184,6 @@ def _scheduler(
             return OneCycleLR(optimizer, hyperparameters.learning_rate, total_steps=steps + 1)
 
 
-def is_finished(checkpoint: Path, epochs: int) -> bool:
-    """Whether all epochs of a training are in its checkpoint."""
-    return checkpoint.exists() and len(_load(checkpoint)["history"]) == epochs
-
-
 def _keep(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:
     content = {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
@@ -197,12 +192,7 @@ def _keep(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:
 
 
 def _restore(path: Path, parts: dict[str, Any]) -> list[Epoch]:
-    content = _load(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(content[name])
     return [Epoch(**epoch) for epoch in content["history"]]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return content

@@ -3,23 +3,29 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from typing import Any, TypeVar
 
 from torch import multiprocessing
+
+T = TypeVar("T")
 
 
 @contextmanager
 def pool(size: int) -> Iterator[Executor]:
     """An executor of `size` processes, for use in a `with` statement.
 
+    When a process dies, of a lack of memory for one, all tasks under way raise `BrokenProcessPool`;
+    what is submitted after that is run by new processes.
+
     When the block raises, an interruption included, the processes are ended at once, without
     waiting for what they compute.
     """
-    context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
-    with ProcessPoolExecutor(size, context, initializer=_begin) as executor:
+    with _Pool(size) as executor:
         try:
             yield executor
         except BaseException:
@@ -28,6 +34,28 @@ def pool(size: int) -> Iterator[Executor]:
                 process.terminate()
                 process.join()
             raise
+
+
+class _Pool(Executor):
+    """A pool that begins anew when it is broken."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._processes = self._begin()
+
+    def _begin(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
+        return ProcessPoolExecutor(self._size, context, initializer=_begin)
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        try:
+            return self._processes.submit(function, *args, **kwargs)
+        except BrokenProcessPool:
+            self._processes = self._begin()
+            return self._processes.submit(function, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._processes.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _begin() -> None:
