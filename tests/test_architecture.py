@@ -21,6 +21,7 @@ ONLY_IMPORTER = {
     "optuna": "search",
     "sklearn": "metrics",
     "matplotlib": "plots",
+    "PIL": "images",
     "mlflow": "tracking",
 }
 

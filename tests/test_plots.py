@@ -56,6 +56,7 @@ DRAWN = {
     "per_class_accuracy": lambda: plots.per_class_accuracy(CLASSES, 0.9229),
     "mistakes": lambda: plots.mistakes(*sheet(9)),
     "mistakes-none": lambda: plots.mistakes(*sheet(0)),
+    "predictions": lambda: plots.predictions(sheet(9)[0], [*"abcdefghi"], *sheet(9)[2:]),
 }
 every_figure = pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
 

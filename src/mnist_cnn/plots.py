@@ -211,16 +211,51 @@ def mistakes(
         confidences: the probabilities of the predicted classes, `(n,)`.
         columns: images in a row.
     """
+    figure = _sheet(
+        images,
+        [
+            f"{label} taken for {guess}\n{confidence:.1%}"
+            for label, guess, confidence in zip(labels, guesses, confidences, strict=True)
+        ],
+        columns,
+    )
+    if not len(images):
+        figure.axes[0].text(0, 0.5, "no mistakes", fontsize=12)
+    return figure
+
+
+def predictions(
+    images: NDArray[np.uint8],
+    names: Sequence[str],
+    digits: NDArray[np.int64],
+    confidences: NDArray[np.floating],
+    *,
+    columns: int = 8,
+) -> Figure:
+    """A sheet of images, each under its name, the digit it is taken for and the confidence.
+
+    Args:
+        images: `(n, height, width)`, 0 to 255; what is bright is drawn dark.
+        names: one an image; of a long one the end is shown.
+        digits: the predicted classes, `(n,)`.
+        confidences: the probabilities of the predicted classes, `(n,)`.
+        columns: images in a row.
+    """
+    titles = [
+        f"{name if len(name) <= 14 else '…' + name[-13:]}\n{digit}  ({confidence:.1%})"
+        for name, digit, confidence in zip(names, digits, confidences, strict=True)
+    ]
+    return _sheet(images, titles, columns)
+
+
+def _sheet(images: NDArray[np.uint8], titles: Sequence[str], columns: int) -> Figure:
     lines = max(1, -(-len(images) // columns))
     figure = _figure(1.25 * columns, 1.55 * lines)
     sheet = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in sheet:
         axes.axis("off")
-    for axes, image, label, guess, confidence in zip(
-        sheet, images, labels, guesses, confidences, strict=False
-    ):
+    for axes, image, title in zip(sheet, images, titles, strict=False):
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(f"{label} taken for {guess}\n{confidence:.1%}", fontsize=9)
-    if not len(images):
-        sheet[0].text(0, 0.5, "no mistakes", fontsize=12)
+        # The name of a file may have dollar signs.
+        axes.set_title(title, fontsize=9, parse_math=False)
     return figure

@@ -1,0 +1,206 @@
+"""Say which digits images show: of files, of folders, or from standard input."""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnist_cnn import compute, console, images, model
+from mnist_cnn.errors import UserError
+
+MODEL = "models/best_model.pth"
+STANDARD_INPUT = "-"
+BATCH = 100
+THREADS = 1  # reading the images takes longer than the network does on one thread
+SHEET = 200  # images; matplotlib draws about thirty a second
+
+EPILOG = """\
+An image shows one digit, dark on light or light on dark, in any place and of any size. The network
+knows nothing but digits, and answers with one whatever it is shown: look at the sheet of --save
+when an answer surprises.
+
+With --json each line is an object: "file"; "digit"; "confidence", the probability of that digit;
+"probabilities", those of 0 to 9.
+
+Images that cannot be read are named on standard error; the exit status is then 1.
+
+examples:
+  python src/predict.py seven.png
+  python src/predict.py scans/ --json | jq .digit
+  python src/predict.py photo.jpg --save seen.png --model mnist-cnn@champion
+"""
+
+
+class Answer(NamedTuple):
+    """What the network saw of a file, `uint8 (1, 28, 28)`, and its ten probabilities."""
+
+    file: str
+    pixels: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+
+    def ranked(self) -> list[tuple[int, float]]:
+        """Digits with their probabilities, the likeliest first."""
+        order = (-self.probabilities).argsort(kind="stable")
+        return [(int(digit), float(self.probabilities[digit])) for digit in order]
+
+
+def main() -> None:
+    """Print what the network says of every image named on the command line."""
+    options = _options()
+    files, errors = _expand(options.images)
+    network = _load(options.model).to(compute.configure(THREADS))
+    # Where the reader of a pipe has seen enough, as `head` has, end without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+    width = max(len(name) for name in ["file", *map(_printable, files)])
+    if files and not options.json:
+        console.say(f"{'file':{width}}  digit  confidence  runner-up  confidence")
+    sheet: list[Answer] = []
+    with console.progress(len(files), "images", "image") as bar:
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            answers, unreadable = _predict(network, batch)
+            for answer in answers:
+                console.say(_json(answer) if options.json else _row(answer, width))
+            sheet += answers[: SHEET - len(sheet)]
+            errors += unreadable
+            bar.update(len(batch))
+    for error in errors:
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
+    if options.save and sheet:
+        _save(options.save, sheet)
+    if errors:
+        sys.exit(1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help=f"a file ({', '.join(images.SUFFIXES)}), a folder with all images in it, "
+        f"or {STANDARD_INPUT} for standard input",
+    )
+    parser.add_argument(
+        "--model",
+        default=MODEL,
+        help="a .pth file, or a registered model: mnist-cnn@champion, mnist-cnn/3 "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="PNG",
+        help=f"draw what the network saw, 28 × 28 pixels each, of the first {SHEET} images",
+    )
+    return parser.parse_args()
+
+
+def _expand(arguments: Sequence[str]) -> tuple[list[str], list[UserError]]:
+    """What is to be read, with the images of a folder in its place; and what is wrong with it."""
+    files: list[str] = []
+    errors: list[UserError] = []
+    for argument in arguments:
+        if argument == STANDARD_INPUT:
+            files.append(argument)
+            continue
+        try:
+            files += map(str, images.find(Path(argument)))
+        except UserError as error:
+            errors.append(error)
+    return files, errors
+
+
+def _load(name: str) -> model.DeepCNN:
+    if name.endswith(".pth"):
+        return model.load(Path(name))
+    # Nothing else needs MLflow, which takes a second to import.
+    from mnist_cnn import tracking  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        return model.load(tracking.download_model(name, Path(folder)))
+
+
+def _predict(network: model.DeepCNN, files: Sequence[str]) -> tuple[list[Answer], list[UserError]]:
+    """Answers for the files that show something, and what is wrong with the others."""
+    named, errors = [], []
+    for file in files:
+        try:
+            named.append((file, _see(file)))
+        except UserError as error:
+            errors.append(error)
+    if not named:
+        return [], errors
+    pixels = torch.from_numpy(np.stack([image for _, image in named]))
+    device = next(network.parameters()).device
+    probabilities = model.predict(network, pixels.to(device)).cpu().numpy()
+    return [Answer(*pair, row) for pair, row in zip(named, probabilities, strict=True)], errors
+
+
+def _see(file: str) -> NDArray[np.uint8]:
+    if file == STANDARD_INPUT:
+        name = "standard input"
+        grey = images.decode(sys.stdin.buffer.read(images.MAX_BYTES + 1), name)
+    else:
+        name = file
+        grey = images.read(Path(file))
+    return images.preprocess(grey, name)
+
+
+def _row(answer: Answer, width: int) -> str:
+    (digit, confidence), (second, rest) = answer.ranked()[:2]
+    name = _printable(answer.file)
+    return f"{name:{width}}  {digit:5}  {confidence:10.2%}  {second:9}  {rest:10.2%}"
+
+
+def _json(answer: Answer) -> str:
+    digit, confidence = answer.ranked()[0]
+    return json.dumps(
+        {
+            "file": answer.file,
+            "digit": digit,
+            "confidence": confidence,
+            "probabilities": answer.probabilities.tolist(),
+        }
+    )
+
+
+def _save(path: Path, sheet: Sequence[Answer]) -> None:
+    # Nothing else needs matplotlib, which takes its time to import.
+    from mnist_cnn import files, plots  # noqa: PLC0415
+
+    best = [answer.ranked()[0] for answer in sheet]
+    figure = plots.predictions(
+        np.concatenate([answer.pixels for answer in sheet]),
+        [Path(_printable(answer.file)).name for answer in sheet],
+        np.array([digit for digit, _ in best]),
+        np.array([confidence for _, confidence in best]),
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in another script
+            files.write_png(path, figure)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _printable(text: str) -> str:
+    """Text as it is, or escaped where it would break a line or cannot be written."""
+    return text if text.isprintable() else ascii(text)
+
+
+if __name__ == "__main__":
+    console.run(main)
