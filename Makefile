@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article test chaos lint ui
+.PHONY: help setup data repro article test chaos fuzz lint ui
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,12 @@ article: data ## the article's own protocol, as the DVC experiment `article`
 test: data ## run the tests
 	$(BIN)/python -m pytest
 
-chaos: data ## kill the pipeline fifty times, and see that nothing is lost
-	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest tests/test_recovery.py
+chaos: data ## kill the pipeline fifty times, fill its disk, …, and see that nothing is lost
+	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest tests/test_recovery.py tests/test_faults.py
+
+fuzz: $(READY) ## feed the readers of IDX, images and parameters twenty thousand inputs a test
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz -k refused \
+		tests/test_data.py tests/test_images.py tests/test_params.py
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check
@@ -44,4 +48,5 @@ lint: $(READY) ## check style and types
 	$(BIN)/mypy
 
 ui: $(READY) ## browse the runs on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --host 127.0.0.1
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1
