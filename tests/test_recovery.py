@@ -6,10 +6,10 @@ place, and at `CHAOS_KILLS` random moments.
 
 import os
 import random
+import re
 import signal
 import subprocess
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -26,8 +26,9 @@ WINDOWS = [
     "mnist_cnn.training:_keep:1",  # an epoch ended, its checkpoint is not written
     "mnist_cnn.tracking:log_trial:1",  # a trial is recorded, and not logged
     "mnist_cnn.tracking:_figures:1",  # a trial is half logged
-    "mnist_cnn.search:best:1",  # all trials are there, no report
+    "mnist_cnn.results:best:1",  # all trials are there, no report
     "mnist_cnn.tracking:log_made:1",  # reported, and not tagged with its content
+    "dvc.stage:save:1",  # the study has ended, and DVC has not seen it
     "mnist_cnn.training:_keep:2",  # in the final training, after an epoch
     "mnist_cnn.tracking:log_folder:1",  # the model is written, and not logged
     "mnist_cnn.tracking:_add_version:1",  # evaluated, not registered
@@ -46,24 +47,22 @@ RESULTS = [
     "reports/evaluate/predictions.csv",
 ]
 
-KILLER = str(Path(__file__).parent / "killer")
-
 
 def start(clone, **variables):
-    return subprocess.Popen(
-        ["dvc", "repro"],
-        cwd=clone.folder,
-        env=clone.environment | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return clone.start("dvc", "repro", EPOCHS="epochs.log", **variables)
+
+
+def epochs(clone):
+    """Of the epochs of a clone: how many were begun, and how often each was finished."""
+    lines = clone.read("epochs.log").decode().splitlines()
+    return lines.count("begun"), Counter(line for line in lines if line != "begun")
 
 
 def survives(clone, undisturbed):
     """Assert that a clone that was killed and then ran to its end is as one that was not."""
-    output = clone.run("dvc", "repro").stdout
+    process = start(clone)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
     for path in RESULTS:
         assert clone.read(path) == undisturbed.read(path), f"{path} differs\n{output}"
 
@@ -81,14 +80,18 @@ def survives(clone, undisturbed):
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
     champion = client.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.version == version.version
-    assert not [path for path in clone.folder.glob("models/checkpoints/**/*") if path.is_file()]
+    assert not list(clone.folder.glob("models/checkpoints/*"))
+
+    begun, finished = epochs(clone)
+    assert set(finished.values()) == {1}, "an epoch that was finished was computed again"
+    return {"epochs needed": len(finished), "epochs cut short": begun - len(finished)}
 
 
 def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
     """One clone goes from kill to kill; each time the next `dvc repro` comes as far as the next."""
     killed = make_clone(tmp_path)
     for window in WINDOWS if KILLS else WINDOWS[2::3]:
-        process = start(killed, KILL_AT=window, PYTHONPATH=KILLER)
+        process = start(killed, FAULT_AT=window)
         output, _ = process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL, f"{window} was not reached\n{output}"
 
@@ -96,22 +99,24 @@ def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
 
 
 @pytest.mark.skipif(not KILLS, reason="takes minutes: `make chaos`")
-def test_kills_at_random_moments_leave_no_trace(clone, tmp_path):
+def test_kills_at_random_moments_leave_no_trace(clone, tmp_path, capsys):
     moments = random.Random(SEED)
-    kills = done = 0
-    while kills < KILLS:
-        killed = make_clone(tmp_path / str(done))
-        while kills < KILLS:
+    kills, figures, clones = Counter(), Counter(), 0
+    while kills.total() < KILLS:
+        killed = make_clone(tmp_path / str(clones))
+        while kills.total() < KILLS:
             process = start(killed)
             try:
                 process.communicate(timeout=moments.uniform(0.5, 20))
                 break
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                kills += 1
-        survives(killed, clone)
-        done += 1
+                output, _ = process.communicate()
+                kills[(re.findall(r"Running stage '(\w+)'", output) or ["dvc"])[-1]] += 1
+        figures.update(survives(killed, clone))
+        clones += 1
+    with capsys.disabled():
+        print(f"\n{kills.total()} kills, by stage: {dict(kills)}; {clones} clones: {dict(figures)}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
