@@ -80,7 +80,7 @@ def test_inputs_are_named_by_the_md5_of_dvc(project):
     assert origin.inputs["src/evaluate.py"] == files.md5(project / "src/evaluate.py")
 
 
-def test_the_commit_is_known_and_whether_the_tree_is_as_committed(tmp_path, monkeypatch):
+def test_the_commit_is_known_and_that_the_tree_is_as_committed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git = Clone(tmp_path)
     assert provenance.commit() is None
@@ -90,15 +90,40 @@ def test_the_commit_is_known_and_whether_the_tree_is_as_committed(tmp_path, monk
     git.run("git", "add", "--all")
     git.run("git", "commit", "--quiet", "--message", "one")
     revision = git.run("git", "rev-parse", "HEAD").stdout.strip()
-    assert provenance.commit() == provenance.Commit(revision, clean=True)
+    assert provenance.commit() == provenance.Commit(revision, patch="")
 
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text("{}")
     (tmp_path / "dvc.lock").write_text("")
-    assert provenance.commit().clean
+    assert provenance.commit().patch == ""
 
-    (tmp_path / "file").write_text("2")
-    assert provenance.commit() == provenance.Commit(revision, clean=False)
+
+def test_the_patch_of_an_unclean_tree_makes_the_commit_what_the_tree_is(tmp_path, monkeypatch):
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    tree.mkdir()
+    monkeypatch.chdir(tree)
+    git = Clone(tree)
+    git.run("git", "init", "--quiet")
+    for name in ("changed", "removed", "staged"):
+        (tree / name).write_text("1\n")
+    git.run("git", "add", "--all")
+    git.run("git", "commit", "--quiet", "--message", "one")
+    (tree / "changed").write_text("2\n")
+    (tree / "removed").unlink()
+    (tree / "staged").write_text("2\n")
+    git.run("git", "add", "staged")
+    (tree / "new").write_bytes(b"\0\xff")
+    status = git.run("git", "status", "--porcelain").stdout
+
+    patch = provenance.commit().patch
+
+    assert git.run("git", "status", "--porcelain").stdout == status
+    git.run("git", "clone", "--quiet", str(tree), str(other))
+    (other / ".patch").write_text(patch)
+    Clone(other).run("git", "apply", ".patch")
+    for name in ("changed", "staged", "new"):
+        assert (other / name).read_bytes() == (tree / name).read_bytes()
+    assert not (other / "removed").exists()
 
 
 def test_dvc_tells_whether_the_stage_has_run_from_just_this(project):

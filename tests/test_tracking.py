@@ -20,7 +20,7 @@ from mnist_cnn.provenance import Commit, Provenance
 ORIGIN = Provenance(
     "train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"}, "cpu"
 )
-COMMIT = Commit("0123456789", clean=True)
+COMMIT = Commit("0123456789", patch="")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,26 @@ def test_a_run_tells_what_it_was_made_from(client):
     path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="provenance.json")
     assert json.loads(Path(path).read_text()) == asdict(ORIGIN)
     assert run.data.tags["fingerprint"] == ORIGIN.fingerprint
+
+
+def test_a_run_of_an_unclean_tree_keeps_the_difference(client):
+    with tracking.run(ORIGIN, Commit("0123456789", patch="a patch"), work="train-1") as run_id:
+        pass
+
+    assert client.get_run(run_id).data.tags["git.clean"] == "false"
+    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="changes.patch")
+    assert Path(path).read_text() == "a patch"
+
+
+def test_a_run_tells_packages_and_machine(client):
+    with train_run() as run_id:
+        pass
+    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="environment.json")
+    environment = json.loads(Path(path).read_text())
+
+    assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert environment["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert "changes.patch" not in [file.path for file in client.list_artifacts(run_id)]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ a result another one.
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mnist_cnn import compute
@@ -72,27 +74,46 @@ def is_recorded(origin: Provenance) -> bool:
     return inputs == origin.inputs and given == origin.params
 
 
+def environment() -> dict[str, Any]:
+    """What else may matter to who makes a result again: every package, and the machine."""
+    return {
+        "python": platform.python_version(),
+        "packages": {each.name: each.version for each in sorted(distributions(), key=_name)},
+        "platform": platform.platform(),
+        **compute.machine(),
+    }
+
+
+def _name(distribution: Distribution) -> str:
+    return distribution.name.lower()
+
+
 @dataclass(frozen=True)
 class Commit:
     """Where in git's history the working tree is."""
 
     revision: str
-    clean: bool
-    """Whether nothing differs from the commit, new files included, but for what stages write."""
+    patch: str
+    """For `git apply`: what differs from it, new files included, but for what stages write."""
 
 
 def commit() -> Commit | None:
     """The commit of the current folder, or `None` where there is no git or no commit."""
     try:
-        revision = _git("rev-parse", "HEAD")
-        # The stages themselves change these while they run.
-        changes = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports")
+        revision = _git("rev-parse", "HEAD").strip()
+        with TemporaryDirectory() as folder:
+            # An index of its own, so that the one in use stays as it is.
+            index = {"GIT_INDEX_FILE": f"{folder}/index"}
+            _git("read-tree", "HEAD", **index)
+            # The stages themselves change these while they run.
+            _git("add", "--all", "--", ".", ":!dvc.lock", ":!reports", **index)
+            patch = _git("diff", "--cached", "--binary", "HEAD", **index)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return Commit(revision, clean=not changes)
+    return Commit(revision, patch)
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, **variables: str) -> str:
     return subprocess.run(
-        ["git", *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
+        ["git", *arguments], check=True, capture_output=True, text=True, env=os.environ | variables
+    ).stdout

@@ -38,7 +38,7 @@ from mnist_cnn import console, stores
 from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
-from mnist_cnn.provenance import Commit, Provenance
+from mnist_cnn.provenance import Commit, Provenance, environment
 
 # What it does by itself, such as making its tables, is no news to who waits for a result.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -82,9 +82,10 @@ def run(
 ) -> Iterator[str]:
     """The run of a stage's work, begun or continued; yields its id.
 
-    It ends FINISHED, KILLED when interrupted, or FAILED. All of the provenance is its artifact
-    `provenance.json`; its parameters and the hyperparameters are parameters of the run. The run is
-    found again by the name of the `work`.
+    It ends FINISHED, KILLED when interrupted, or FAILED, and is found again by the name of the
+    `work`. The parameters of the provenance and the hyperparameters are parameters of the run. Its
+    artifacts are all of the provenance, `provenance.json`; packages and machine,
+    `environment.json`; and in a tree that is not clean, `changes.patch`.
     """
     _open_store()
     tags = {
@@ -94,13 +95,16 @@ def run(
         "workspace": _workspace(),
     }
     if commit:
-        tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
+        tags |= {"git.commit": commit.revision, "git.clean": str(not commit.patch).lower()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
     with _active(_search(f"tags.work = '{work}'"), provenance.stage, tags) as now:
         with _asking():
             mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
             mlflow.log_dict(asdict(provenance), "provenance.json")
+            mlflow.log_dict(environment(), "environment.json")
+            if commit and commit.patch:
+                mlflow.log_text(commit.patch, "changes.patch")
         yield now.info.run_id
 
 
