@@ -38,7 +38,7 @@ test: data ## run the tests
 chaos: data ## kill the pipeline fifty times, fill its disk, …, and see that nothing is lost
 	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest tests/test_recovery.py tests/test_faults.py
 
-fuzz: $(READY) ## feed the readers of IDX, images and parameters twenty thousand inputs a test
+fuzz: $(READY) ## feed the readers of IDX, images and parameters five thousand inputs a test
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz -k refused \
 		tests/test_data.py tests/test_images.py tests/test_params.py
 

@@ -14,7 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 settings.register_profile("default", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=20_000)  # `make fuzz`
+settings.register_profile("fuzz", deadline=None, max_examples=5_000)  # `make fuzz`
 settings.load_profile("default")
 
 
