@@ -256,6 +256,22 @@ def test_a_mirror_with_the_files_is_a_source(raw, mirrors):
     assert mirrors.asked == [f"/a/{name}.gz" for name in sources.SHA256]
 
 
+def send_slowly(handler, body):
+    """Send a file in ten parts, with pauses that are longer together than who asks will wait."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    for start in range(0, len(body), -(-len(body) // 10)):
+        handler.server.ended.wait(0.2)
+        handler.wfile.write(body[start : start + -(-len(body) // 10)])
+
+
+def test_a_mirror_that_sends_the_right_bytes_slowly_is_a_source(raw, mirrors, contents):
+    body = gzip.compress(contents[FIRST], 1)
+    mirrors.answers[f"/a/{FIRST}.gz"] = partial(send_slowly, body=body)
+    assert download(raw, "mirrors", timeout=1) == "mirrors"
+
+
 def test_the_second_mirror_is_asked_for_all_when_the_first_lacks_one(raw, mirrors):
     last = list(sources.SHA256)[-1]
     mirrors.answers[f"/a/{last}.gz"] = missing
@@ -482,8 +498,12 @@ def test_members_that_climb_out_of_the_archive_are_written_where_they_belong(raw
     assert not Path("/tmp/mnist-climbed").exists()
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["symbolic", "hard"])
-def test_links_in_an_archive_are_not_followed(raw, index, kind):
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+    ids=["symbolic", "hard", "character", "block", "pipe"],
+)
+def test_links_and_devices_in_an_archive_are_not_followed(raw, index, kind):
     members = [link(member_path(name), str(RAW / name), kind) for name in sources.SHA256]
     index.offer(archive({member.name: member for member in members}))
     assert refusal(raw, "package_index") == f"package_index: {FIRST}: not in the archive"
