@@ -36,8 +36,8 @@ def main() -> None:
     history = []
     entries: deque[Callable[[], object]] = deque()
     with (
-        work.claim(origin) as task,
-        tracking.run(origin, provenance.commit(), flat, work=task.name) as run,
+        work.claim(origin) as job,
+        tracking.run(origin, provenance.commit(), flat, work=job.name) as run,
         console.progress(train.epochs, "epochs", "epoch") as bar,
     ):
         tracking.log_dataset("mnist-train", digits, data.paths("train")[0], "training")
@@ -47,7 +47,7 @@ def main() -> None:
             digits.to(device),
             epochs=train.epochs,
             seed=train.seed,
-            checkpoint=task.folder / "checkpoint.pt",
+            checkpoint=job.folder / "checkpoint.pt",
         ):
             history.append(epoch.row())
             entries.append(partial(tracking.log_epoch, run, history[-1]))

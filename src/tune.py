@@ -41,23 +41,23 @@ def main() -> None:
     finished: list[results.Trial] = []
     entries: deque[Callable[[], object]] = deque()
     with (
-        work.claim(origin) as task,
-        tracking.run(origin, provenance.commit(), work=task.name) as run,
+        work.claim(origin) as job,
+        tracking.run(origin, provenance.commit(), work=job.name) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
         workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
     ):
         images, _ = data.paths("train")
         tracking.log_dataset("mnist-train", train, images, "training")
         tracking.log_dataset("mnist-validation", validation, images, "validation")
-        study = search.open_study(task.name, stores.study_storage())
-        for trial in search.search(tune, objective, study, executor, task.folder):
+        study = search.open_study(job.name, stores.study_storage())
+        for trial in search.search(tune, objective, study, executor, job.folder):
             finished.append(trial)
             entries.append(partial(_log_trial, run, tune, trial))
             tracking.log_now(entries)
             console.say(results.describe(trial))
             bar.update()
         _write_report(tune, finished)
-        for name, figure in search.figures(study).items():
+        for name, figure in search.figures(finished, tune.search_space).items():
             files.write_png(REPORTS / f"{name}.png", figure)
         tracking.log_all(entries)
         tracking.log_metrics(results.summary(finished))

@@ -69,6 +69,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_told_in_one_line_and_costs_nothing(clone, small_disk):
     """One clone goes from one kind of write to the next, with a full disk at each."""
     filled = make_clone(small_disk / "clone")
+    (filled.folder / "dvc.lock").write_bytes(clone.read("dvc.lock"))  # as from git
     for what, place in WRITES.items():
         process = filled.start("dvc", "repro", FAULT="fill", FAULT_AT=place)
         output, _ = process.communicate(timeout=300)
@@ -177,9 +178,9 @@ def test_a_database_that_another_locks_for_a_while_is_waited_for(clone, tmp_path
     with closing(sqlite3.connect(tmp_path / database, timeout=20)) as other:
         other.execute("BEGIN EXCLUSIVE")
         time.sleep(6)  # more than SQLite waits by itself
-    output, _ = process.communicate(timeout=120)
+    output = process.stdout.read()
 
-    assert process.returncode == 0, output
+    assert process.wait(60) == 0, output
     assert "not logged" not in output
     assert searching.read("reports/tune/trials.csv") == clone.read("reports/tune/trials.csv")
 
@@ -243,7 +244,9 @@ def test_two_at_once_in_one_clone_end_right_or_say_that_one_is_running(clone, tm
 
     assert 0 in [process.returncode for process in pair], outputs
     for process, output in zip(pair, outputs, strict=True):
-        assert process.returncode == 0 or "it is being blocked by" in output or "lock" in output
+        told = "it is being blocked by" in output or "Unable to acquire lock" in output
+        assert process.returncode == 0 or told, output
+        assert "Traceback" not in output
     shared.run("dvc", "repro")
     same_results(shared, clone)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageFont
@@ -428,18 +428,22 @@ def test_text_that_unpacks_to_too_much_is_refused(make):
 def test_bombs_take_little_memory(tmp_path):
     for name, make in (BOMBS | TEXT_BOMBS).items():
         (tmp_path / name).write_bytes(make())
-    program = """
-import resource, sys
+    program = r"""
+import re, sys
 from pathlib import Path
 from mnist_cnn import errors, images
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-before = peak()
+
+def megabytes(what):
+    return int(re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+
+Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
+before = megabytes("VmRSS")
 for path in Path(sys.argv[1]).iterdir():
     try:
         images.read(path)
     except errors.UserError:
         print(path.name)
-print(peak() - before)
+print(megabytes("VmHWM") - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
@@ -494,7 +498,6 @@ WHOLE = {kind: saved(drawn().convert("RGB"), kind, **FORMATS[kind]) for kind in 
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_file_is_read_or_refused(kind, data):
     content = bytearray(WHOLE[kind])
@@ -532,7 +535,7 @@ def test_a_device_is_no_file():
 
 def test_the_images_in_a_folder_are_found_in_order(tmp_path):
     names = ["b.png", "a.JPG", "0/z.tiff", "0/deep/er.webp", "c.gif"]
-    for name in [*names, ".hidden.png", "notes.txt", "png"]:
+    for name in [*names, ".hidden.png", ".hidden/d.png", "notes.txt", "png"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -90,12 +90,12 @@ def test_the_commit_is_known_and_that_the_tree_is_as_committed(tmp_path, monkeyp
     git.run("git", "add", "--all")
     git.run("git", "commit", "--quiet", "--message", "one")
     revision = git.run("git", "rev-parse", "HEAD").stdout.strip()
-    assert provenance.commit() == provenance.Commit(revision, patch="")
+    assert provenance.commit() == provenance.Commit(revision, clean=True, patch=b"")
 
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text("{}")
     (tmp_path / "dvc.lock").write_text("")
-    assert provenance.commit().patch == ""
+    assert provenance.commit().clean
 
 
 def test_the_patch_of_an_unclean_tree_makes_the_commit_what_the_tree_is(tmp_path, monkeypatch):
@@ -104,24 +104,30 @@ def test_the_patch_of_an_unclean_tree_makes_the_commit_what_the_tree_is(tmp_path
     monkeypatch.chdir(tree)
     git = Clone(tree)
     git.run("git", "init", "--quiet")
+    git.run("git", "config", "diff.noprefix", "true")
+    git.run("git", "config", "color.ui", "always")
     for name in ("changed", "removed", "staged"):
-        (tree / name).write_text("1\n")
+        (tree / name).write_bytes(b"1\r\n")
     git.run("git", "add", "--all")
     git.run("git", "commit", "--quiet", "--message", "one")
-    (tree / "changed").write_text("2\n")
+    (tree / "changed").write_bytes(b"caf\xe9\r\n")
     (tree / "removed").unlink()
     (tree / "staged").write_text("2\n")
     git.run("git", "add", "staged")
-    (tree / "new").write_bytes(b"\0\xff")
+    (tree / "src").mkdir()
+    (tree / "src/new").write_bytes(b"\0\xff")
+    (tree / ".env").write_text("TOKEN=secret")
     status = git.run("git", "status", "--porcelain").stdout
 
-    patch = provenance.commit().patch
+    commit = provenance.commit()
 
+    assert not commit.clean
+    assert b"secret" not in commit.patch
     assert git.run("git", "status", "--porcelain").stdout == status
     git.run("git", "clone", "--quiet", str(tree), str(other))
-    (other / ".patch").write_text(patch)
+    (other / ".patch").write_bytes(commit.patch)
     Clone(other).run("git", "apply", ".patch")
-    for name in ("changed", "staged", "new"):
+    for name in ("changed", "staged", "src/new"):
         assert (other / name).read_bytes() == (tree / name).read_bytes()
     assert not (other / "removed").exists()
 

@@ -6,10 +6,10 @@ place, and at `CHAOS_KILLS` random moments.
 
 import os
 import random
-import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -29,6 +29,7 @@ WINDOWS = [
     "mnist_cnn.results:best:1",  # all trials are there, no report
     "mnist_cnn.tracking:log_made:1",  # reported, and not tagged with its content
     "dvc.stage:save:1",  # the study has ended, and DVC has not seen it
+    "mnist_cnn.work:_lock_file:2",  # the state of the study is half removed
     "mnist_cnn.training:_keep:2",  # in the final training, after an epoch
     "mnist_cnn.tracking:log_folder:1",  # the model is written, and not logged
     "mnist_cnn.tracking:_add_version:1",  # evaluated, not registered
@@ -80,7 +81,12 @@ def survives(clone, undisturbed):
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
     champion = client.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.version == version.version
-    assert not list(clone.folder.glob("models/checkpoints/*"))
+    state = clone.folder.glob("models/checkpoints/*")
+    assert [path for path in state if path.suffix != ".lock"] == []
+    for run in runs:
+        if run.info.run_name == "train":
+            experiment, query = run.info.experiment_id, f"source_run_id = '{run.info.run_id}'"
+            assert len(client.search_logged_models([experiment], query)) == 1
 
     begun, finished = epochs(clone)
     assert set(finished.values()) == {1}, "an epoch that was finished was computed again"
@@ -88,8 +94,12 @@ def survives(clone, undisturbed):
 
 
 def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
-    """One clone goes from kill to kill; each time the next `dvc repro` comes as far as the next."""
+    """One clone goes from kill to kill; each time the next `dvc repro` comes as far as the next.
+
+    It has its `dvc.lock` from git, so that DVC has a record of every stage before it begins.
+    """
     killed = make_clone(tmp_path)
+    (tmp_path / "dvc.lock").write_bytes(clone.read("dvc.lock"))
     for window in WINDOWS if KILLS else WINDOWS[2::3]:
         process = start(killed, FAULT_AT=window)
         output, _ = process.communicate(timeout=300)
@@ -98,25 +108,31 @@ def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
     survives(killed, clone)
 
 
+def killed_at_random(clone, stage, moments):
+    """Start the pipeline and kill it within 8 seconds of a stage's beginning; whether it was."""
+    process = start(clone)
+    if any(f"Running stage '{stage}'" in line for line in process.stdout):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, 8))
+    killed = process.poll() is None
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return killed
+
+
 @pytest.mark.skipif(not KILLS, reason="takes minutes: `make chaos`")
 def test_kills_at_random_moments_leave_no_trace(clone, tmp_path, capsys):
     moments = random.Random(SEED)
     kills, figures, clones = Counter(), Counter(), 0
     while kills.total() < KILLS:
         killed = make_clone(tmp_path / str(clones))
-        while kills.total() < KILLS:
-            process = start(killed)
-            try:
-                process.communicate(timeout=moments.uniform(0.5, 20))
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
-                kills[(re.findall(r"Running stage '(\w+)'", output) or ["dvc"])[-1]] += 1
+        for stage in ["download", "tune", "tune", "train", "train", "evaluate", "evaluate"]:
+            kills[stage] += killed_at_random(killed, stage, moments)
         figures.update(survives(killed, clone))
         clones += 1
     with capsys.disabled():
-        print(f"\n{kills.total()} kills, by stage: {dict(kills)}; {clones} clones: {dict(figures)}")
+        print(f"\n{kills.total()} kills: {dict(kills)}; {clones} clones: {dict(figures)}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])

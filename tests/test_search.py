@@ -314,9 +314,7 @@ def test_the_study_is_readable_by_optuna_itself(tmp_path):
 
 @pytest.mark.parametrize("trials", [1, 12])
 def test_every_figure_of_a_study_is_drawn(trials):
-    study = new_study()
-    run(settings(trials=trials), study=study)
-    figures = search.figures(study)
+    figures = search.figures(run(settings(trials=trials)), settings().search_space)
 
     assert set(figures) == {
         "optimization_history",

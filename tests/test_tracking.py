@@ -20,7 +20,7 @@ from mnist_cnn.provenance import Commit, Provenance
 ORIGIN = Provenance(
     "train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"}, "cpu"
 )
-COMMIT = Commit("0123456789", patch="")
+COMMIT = Commit("0123456789", clean=True, patch=b"")
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,20 @@ def test_a_run_tells_what_it_was_made_from(client):
 
 
 def test_a_run_of_an_unclean_tree_keeps_the_difference(client):
-    with tracking.run(ORIGIN, Commit("0123456789", patch="a patch"), work="train-1") as run_id:
+    with tracking.run(
+        ORIGIN, Commit("0123456789", clean=False, patch=b"caf\xe9\r\n"), work="train-1"
+    ) as run_id:
         pass
 
     assert client.get_run(run_id).data.tags["git.clean"] == "false"
     path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="changes.patch")
-    assert Path(path).read_text() == "a patch"
+    assert Path(path).read_bytes() == b"caf\xe9\r\n"
+
+    with train_run():
+        pass
+    assert client.get_run(run_id).data.tags["git.clean"] == "true"
+    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="changes.patch")
+    assert Path(path).read_bytes() == b""
 
 
 def test_a_run_tells_packages_and_machine(client):
@@ -322,7 +330,7 @@ def test_what_cannot_be_logged_in_the_end_is_an_error():
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice:secret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
     with (
@@ -333,3 +341,4 @@ def test_a_server_that_is_not_there_is_told_in_one_line(monkeypatch):
     mlflow.set_tracking_uri(None)
 
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -19,6 +19,7 @@ OTHER = Provenance("train", {"seed": 1}, {"src/train.py": "abc"}, {"x": "1"}, "c
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
     return tmp_path
 
 
@@ -102,39 +103,58 @@ def hold(begun, end):
         end.wait()
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
-def test_a_second_process_waits_for_the_first(capsys, killed):
+@pytest.fixture
+def other():
+    """A process that is at the work, and the event that lets it end."""
     context = multiprocessing.get_context("spawn")
     begun, end = context.Event(), context.Event()
-    first = context.Process(target=hold, args=(begun, end))
-    first.start()
-    begun.wait()
+    process = context.Process(target=hold, args=(begun, end), daemon=True)
+    process.start()
+    assert begun.wait(60)
+    yield process, end
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_a_second_process_waits_for_the_first(other, capsys, killed):
+    process, end = other
     name = next(stores.checkpoints().glob("*/name")).read_text()
 
     with ThreadPoolExecutor(1) as thread:
         second = thread.submit(do)
         while "another process is at this very train" not in capsys.readouterr().out:
             assert not second.done()
-        first.kill() if killed else end.set()
+        process.kill() if killed else end.set()
         assert second.result() == name
-    first.join()
 
 
-def test_work_that_a_process_is_at_is_not_swept():
-    do()
-    record(ORIGIN)
-    context = multiprocessing.get_context("spawn")
-    begun, end = context.Event(), context.Event()
-    first = context.Process(target=hold, args=(begun, end))
-    first.start()
-    begun.wait()
+def test_work_that_a_process_is_at_is_not_swept(other):
+    process, end = other
     (name,) = stores.checkpoints().glob("*/name")
     (name.parent / "finished").touch()
+    record(ORIGIN)
 
     work.sweep()
 
     assert name.exists()
     end.set()
-    first.join()
+    process.join()
+    record(ORIGIN)
     work.sweep()
     assert not name.exists()
+
+
+def test_a_record_from_before_the_work_is_no_record_of_it():
+    record(ORIGIN)  # as from git
+    first = do()
+    work.sweep()
+
+    assert do() == first
+
+
+def test_an_empty_record_is_no_record():
+    first = do()
+    Path("dvc.lock").write_text("")
+
+    assert do() == first

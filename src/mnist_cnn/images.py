@@ -62,7 +62,9 @@ def find(path: Path) -> list[Path]:
         found = sorted(
             file
             for file in path.rglob("*")
-            if file.suffix.lower() in suffixes and file.name[0] != "." and file.is_file()
+            if file.suffix.lower() in suffixes
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and file.is_file()
         )
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

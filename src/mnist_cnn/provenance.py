@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
@@ -65,7 +66,8 @@ def of_stage(stage: str) -> Provenance:
 def is_recorded(origin: Provenance) -> bool:
     """Whether `dvc.lock` says that the stage has been run, to its end, from just this."""
     lock = Path("dvc.lock")
-    stages = read_yaml(lock)["stages"] if lock.exists() else {}
+    content = read_yaml(lock) if lock.exists() else None  # DVC writes it in place: it can be empty
+    stages = content["stages"] if content else {}
     if origin.stage not in stages:
         return False
     recorded = stages[origin.stage]
@@ -93,27 +95,40 @@ class Commit:
     """Where in git's history the working tree is."""
 
     revision: str
-    patch: str
-    """For `git apply`: what differs from it, new files included, but for what stages write."""
+    clean: bool
+    """Whether nothing differs from it, new files included, but for what stages write."""
+    patch: bytes
+    """For `git apply`: what differs in files that git knows, and new files in `src`.
+
+    No other new file, as it may be anybody's secret or a thousand images.
+    """
 
 
 def commit() -> Commit | None:
     """The commit of the current folder, or `None` where there is no git or no commit."""
+    # The stages themselves change these while they run.
+    ours = ("--", ".", ":!dvc.lock", ":!reports")
     try:
-        revision = _git("rev-parse", "HEAD").strip()
-        with TemporaryDirectory() as folder:
-            # An index of its own, so that the one in use stays as it is.
-            index = {"GIT_INDEX_FILE": f"{folder}/index"}
-            _git("read-tree", "HEAD", **index)
-            # The stages themselves change these while they run.
-            _git("add", "--all", "--", ".", ":!dvc.lock", ":!reports", **index)
-            patch = _git("diff", "--cached", "--binary", "HEAD", **index)
+        revision = _git("rev-parse", "HEAD").decode().strip()
+        changes = _git("status", "--porcelain", *ours)
+        return Commit(revision, clean=not changes, patch=_patch(ours) if changes else b"")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return Commit(revision, patch)
 
 
-def _git(*arguments: str, **variables: str) -> str:
+def _patch(paths: Sequence[str]) -> bytes:
+    with TemporaryDirectory() as folder:
+        # In an index of its own, so that the one in use stays as it is.
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git("read-tree", "HEAD", **index)
+        _git("add", "--update", *paths, **index)
+        _git("add", "--", "src", **index)
+        return _git(
+            "diff-index", "--cached", "--patch", "--binary", "--full-index", "HEAD", **index
+        )
+
+
+def _git(*arguments: str, **variables: str) -> bytes:
     return subprocess.run(
-        ["git", *arguments], check=True, capture_output=True, text=True, env=os.environ | variables
+        ["git", *arguments], check=True, capture_output=True, env=os.environ | variables
     ).stdout

@@ -13,7 +13,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, wait
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -52,10 +51,7 @@ _STATES: dict[State, TrialState] = {
 }
 
 
-@contextmanager
-def _asking() -> Iterator[None]:
-    with stores.asking("Optuna's storage", StorageInternalError):
-        yield
+_asking = partial(stores.asking, "Optuna's storage", StorageInternalError)
 
 
 @_asking()
@@ -223,10 +219,11 @@ def train_network(
     )
 
 
-@_asking()
-def figures(study: optuna.Study) -> dict[str, Any]:
+def figures(trials: Sequence[Trial], space: Mapping[str, Distribution]) -> dict[str, Any]:
     """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
     accuracy = "validation accuracy"
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([_freeze(trial, space) for trial in trials])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         history = pictures.plot_optimization_history(study, target_name=accuracy)

@@ -6,8 +6,9 @@ that what an experiment did stands beside everything else.
 """
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from textwrap import shorten
 
@@ -39,18 +40,13 @@ def study_storage() -> str:
     return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root()}/optuna.db?timeout=20"
 
 
-@contextmanager
-def opening(uri: str) -> Iterator[None]:
+def opening(uri: str) -> AbstractContextManager[object]:
     """Open a store of this address alone: two that make the same tables at once break them.
 
     Holds for SQLite, whose file anybody may be the first to open; a server has its tables.
     """
-    url = make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database:
-        with FileLock(f"{url.database}.lock"):
-            yield
-    else:
-        yield
+    file = make_url(uri).database if uri.startswith("sqlite") else None
+    return FileLock(f"{file}.lock") if file else nullcontext()
 
 
 class StoreError(UserError):
@@ -59,12 +55,13 @@ class StoreError(UserError):
 
 @contextmanager
 def asking(store: str, fault: type[Exception]) -> Iterator[None]:
-    """Raise `StoreError` in one line for a `fault`, and for those of databases, files, networks."""
+    """Raise `StoreError` in one line for a `fault`, and those of databases, files and networks."""
     try:
         yield
-    except (SQLAlchemyError, OSError, fault) as error:
+    except (SQLAlchemyError, OSError, ImportError, fault) as error:
         cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        reason = shorten(str(cause).partition("\n")[0], 300)
+        reason = re.sub(r"//[^/\s]*@", "//", str(cause).partition("\n")[0])  # no passwords
+        reason = shorten(reason, 300)
         raise StoreError(f"{store}: {reason}") from error
 
 

@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -55,10 +57,7 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 Alias = Literal["champion", "challenger"]
 
 
-@contextmanager
-def _asking() -> Iterator[None]:
-    with stores.asking("MLflow's store", MlflowException):
-        yield
+_asking = partial(stores.asking, "MLflow's store", MlflowException)
 
 
 @_asking()
@@ -95,16 +94,19 @@ def run(
         "workspace": _workspace(),
     }
     if commit:
-        tags |= {"git.commit": commit.revision, "git.clean": str(not commit.patch).lower()}
+        tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    with _active(_search(f"tags.work = '{work}'"), provenance.stage, tags) as now:
+    found = _search(f"tags.work = '{work}'")
+    with _active(found, provenance.stage, tags) as now:
         with _asking():
             mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
             mlflow.log_dict(asdict(provenance), "provenance.json")
             mlflow.log_dict(environment(), "environment.json")
-            if commit and commit.patch:
-                mlflow.log_text(commit.patch, "changes.patch")
+            if commit and (
+                commit.patch or found
+            ):  # what was begun may have been begun with another
+                _log_bytes(commit.patch, "changes.patch")
         yield now.info.run_id
 
 
@@ -118,9 +120,9 @@ def run_that_made(path: Path, stage: str) -> Iterator[None]:
     _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
     found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
-    with _active(found, stage, {"stage": stage}, on_error="FINISHED"):
-        if not found:
-            log_made(path)
+    tags = {"stage": stage, f"md5 {path}": md5(path)}
+    with _active(found, stage, tags, on_error="FINISHED"):
+        log_made(path)
         yield
 
 
@@ -193,8 +195,19 @@ def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
 
 @_asking()
 def log_folder(folder: Path) -> None:
-    """Log the files of a folder as artifacts of the active run, under the folder's name."""
-    mlflow.log_artifacts(str(folder), folder.name)
+    """Log the files of a folder as artifacts of the active run, under the folder's name.
+
+    Not the hidden ones: git's, and those that a kill kept from getting their name.
+    """
+    for path in sorted(folder.glob("[!.]*")):
+        mlflow.log_artifact(str(path), folder.name)
+
+
+def _log_bytes(content: bytes, name: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(content)
+        mlflow.log_artifact(str(path))
 
 
 @_asking()
@@ -331,6 +344,12 @@ def download_model(name: str, folder: Path) -> Path:
 
 def _add_version(network: nn.Module, example: Tensor) -> int:
     """Log a network to the active run, without pickle, with signature and example; register it."""
+    active = mlflow.active_run().info
+    client = MlflowClient()
+    for cut_short in client.search_logged_models(
+        [active.experiment_id], f"source_run_id = '{active.run_id}'"
+    ):
+        client.delete_logged_model(cut_short.model_id)
     images, logits = example.numpy(), network(example).detach().numpy()
     signature = ModelSignature(
         *(Schema([TensorSpec(a.dtype, (-1, *a.shape[1:]))]) for a in (images, logits))

@@ -9,7 +9,7 @@ that each goes on with its own.
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -56,7 +56,7 @@ def claim(origin: Provenance) -> Iterator[Work]:
         yield Work(name.read_text(), folder)
         (folder / "finished").touch()
     except FailedWorkError:
-        shutil.rmtree(folder)
+        _remove(folder)
         raise
     finally:
         lock.release()
@@ -64,19 +64,37 @@ def claim(origin: Provenance) -> Iterator[Work]:
 
 def sweep() -> None:
     """Remove the state of all work that is finished and recorded in `dvc.lock`."""
+    for gone in stores.checkpoints().glob("*.gone"):
+        shutil.rmtree(gone, ignore_errors=True)
     for finished in stores.checkpoints().glob("*/finished"):
-        folder = finished.parent
-        lock = _lock(folder)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue  # a process is still at it
-        with lock:
-            if is_recorded(Provenance(**json.loads((folder / "provenance.json").read_text()))):
-                shutil.rmtree(folder)
-                Path(lock.lock_file).unlink()
+        with suppress(Timeout), _lock(finished.parent).acquire(blocking=False):
+            if finished.exists() and _is_recorded(finished):
+                _remove(finished.parent)
+
+
+def _is_recorded(finished: Path) -> bool:
+    """Whether DVC has seen the end of this work; a record from before is of the same work before.
+
+    DVC writes `dvc.lock` after every stage that it runs, whether the record is another or not.
+    """
+    lock = Path("dvc.lock")
+    if not lock.exists() or lock.stat().st_mtime_ns <= finished.stat().st_mtime_ns:
+        return False
+    origin = json.loads(finished.with_name("provenance.json").read_text())
+    return is_recorded(Provenance(**origin))
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of work that is held: in one step, so that no half of it is ever found."""
+    gone = folder.rename(folder.with_suffix(".gone"))
+    _lock_file(folder).unlink()  # who waits for it makes another
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _lock(folder: Path) -> FileLock:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_suffix(".lock"))
+    return FileLock(_lock_file(folder))
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
