@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 from collections import Counter
-from contextlib import suppress
 
 import pytest
 
@@ -111,14 +110,15 @@ def test_a_kill_in_every_narrow_window_leaves_no_trace(clone, tmp_path):
 def killed_at_random(clone, stage, moments):
     """Start the pipeline and kill it within 8 seconds of a stage's beginning; whether it was."""
     process = start(clone)
-    if any(f"Running stage '{stage}'" in line for line in process.stdout):
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(moments.uniform(0, 8))
-    killed = process.poll() is None
-    with suppress(ProcessLookupError):
+    if all(f"Running stage '{stage}'" not in line for line in process.stdout):
+        assert process.wait() == 0
+        return False  # the stage had ended before
+    try:
+        process.wait(moments.uniform(0, 8))
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return killed
+    return process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(not KILLS, reason="takes minutes: `make chaos`")
