@@ -50,7 +50,6 @@ _STATES: dict[State, TrialState] = {
     "failed": TrialState.FAIL,
 }
 
-
 _asking = partial(stores.asking, "Optuna's storage", StorageInternalError)
 
 

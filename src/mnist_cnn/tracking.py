@@ -56,7 +56,6 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # In the order of the life of a model version.
 Alias = Literal["champion", "challenger"]
 
-
 _asking = partial(stores.asking, "MLflow's store", MlflowException)
 
 
@@ -103,9 +102,8 @@ def run(
             mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
             mlflow.log_dict(asdict(provenance), "provenance.json")
             mlflow.log_dict(environment(), "environment.json")
-            if commit and (
-                commit.patch or found
-            ):  # what was begun may have been begun with another
+            # A run that is continued may have been begun in another state of the tree.
+            if commit and (commit.patch or found):
                 _log_bytes(commit.patch, "changes.patch")
         yield now.info.run_id
 
