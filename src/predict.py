@@ -57,6 +57,8 @@ def main() -> None:
     """Print what the network says of every image named on the command line."""
     options = _options()
     files, errors = _expand(options.images)
+    if options.save:
+        _check_sheet(options.save, files)
     network = _load(options.model).to(compute.configure(THREADS))
     # Where the reader of a pipe has seen enough, as `head` has, end without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -124,7 +126,19 @@ def _expand(arguments: Sequence[str]) -> tuple[list[str], list[UserError]]:
     return files, errors
 
 
+def _check_sheet(path: Path, files: Sequence[str]) -> None:
+    """Refuse a path to which no sheet should be written, before any work."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: the sheet is a PNG file, and should be called so")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
+    if path.resolve() in {Path(file).resolve() for file in files}:
+        raise UserError(f"{path}: is one of the images")
+
+
 def _load(name: str) -> model.DeepCNN:
+    if name == MODEL and not Path(name).exists():
+        raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
     if name.endswith(".pth"):
         return model.load(Path(name))
     # Nothing else needs MLflow, which takes a second to import.

@@ -114,7 +114,7 @@ def test_a_search_goes_on_without_its_server_and_logs_later(tmp_path):
 
     absent = searching.run("python", "src/tune.py", check=False, **variables)
     assert absent.returncode == 1
-    assert absent.stderr.startswith("error: MLflow's store: ")
+    assert absent.stderr.startswith(f"error: MLflow's store http://127.0.0.1:{port}: ")
     assert absent.stderr.count("\n") == 1
 
     with mlflow_server(tmp_path, port):
@@ -144,7 +144,7 @@ def test_what_a_server_that_is_gone_has_missed_it_is_told_by_the_next_run(tmp_pa
         lines_until(process, "trial   1: ")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert output.splitlines()[-1].startswith("error: MLflow's store: ")
+    assert output.splitlines()[-1].startswith(f"error: MLflow's store http://127.0.0.1:{port}: ")
     report = searching.read("reports/tune/trials.csv")
     computed = searching.read("epochs.log")
 

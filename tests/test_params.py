@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -353,6 +354,12 @@ def test_a_folder_is_refused(tmp_path):
     with pytest.raises(UserError) as caught:
         params.load(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+def test_a_bomb_of_aliases_is_told_in_short(refusal):
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghijkl")]
+    assert len(refusal("\n".join(lines))) < 5000
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def test_a_sheet_shows_what_the_network_saw(predict, count, monkeypatch):
     Path("many").mkdir()
     for number in range(count):
         drawn(number % 10).save(f"many/{number:03}.png")
-    assert predict("many", "--save", "sheets/sheet.png").status == 0
+    assert predict("many", "--save", "sheet.png").status == 0
     pixels, names, digits, confidences = drawings["arguments"]
     shown = min(count, 200)
     assert names == [f"{number:03}.png" for number in range(shown)]
@@ -201,7 +201,7 @@ def test_a_sheet_shows_what_the_network_saw(predict, count, monkeypatch):
     assert ((confidences > 0.1) & (confidences <= 1)).all()
     assert pixels.shape == (shown, 28, 28)
     np.testing.assert_array_equal(pixels[0], images.preprocess(np.asarray(drawn(0)), "")[0])
-    with Image.open("sheets/sheet.png") as sheet:
+    with Image.open("sheet.png") as sheet:
         assert sheet.format == "PNG"
 
 
@@ -237,10 +237,27 @@ def test_a_sheet_names_what_its_font_cannot_write(predict):
 
 def test_a_sheet_that_cannot_be_written_is_an_error_of_one_line(predict):
     drawn(7).save("seven.png")
-    done = predict("seven.png", "--save", "seven.png/sheet.png")
+    Path("folder.png").mkdir()
+    done = predict("seven.png", "--save", "folder.png")
     assert [row[:2] for row in done.rows] == [["seven.png", "7"]]
-    assert done.status.startswith("error: seven.png/sheet.png: cannot be written (")
+    assert done.status.startswith("error: folder.png: cannot be written (")
     assert done.status.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sheet", "reason"),
+    [
+        ("./seven.png", "is one of the images"),
+        ("absent/sheet.png", "there is no folder absent"),
+        ("sheet.jpg", "should be called so"),
+    ],
+)
+def test_a_sheet_is_not_written_to_where_it_should_not_be(predict, sheet, reason):
+    drawn(7).save("seven.png")
+    before = Path("seven.png").read_bytes()
+    assert reason in predict("seven.png", "--save", sheet).status
+    assert Path("seven.png").read_bytes() == before
+    assert not Path("absent").exists()
 
 
 def test_a_model_that_is_not_there_is_an_error_of_one_line(predict):

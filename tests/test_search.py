@@ -166,7 +166,7 @@ def test_a_storage_that_does_not_answer_is_told_in_one_line(undisturbed, tmp_pat
     study = new_study(storage)
     other = sqlite3.connect(tmp_path / "optuna.db")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(stores.StoreError, match=r"^Optuna's storage: .*database is locked$"):
+    with pytest.raises(stores.StoreError, match=r"^Optuna's storage: database is locked; run"):
         run(study=study)
     other.rollback()
 

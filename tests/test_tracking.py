@@ -334,7 +334,9 @@ def test_a_server_that_is_not_there_is_told_in_one_line(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
     with (
-        pytest.raises(stores.StoreError, match=r"^MLflow's store: .*127\.0\.0\.1") as caught,
+        pytest.raises(
+            stores.StoreError, match=r"^MLflow's store http://127\.0\.0\.1:1: .* refused; run"
+        ) as caught,
         train_run(),
     ):
         pass

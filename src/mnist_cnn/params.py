@@ -6,6 +6,7 @@ path of its key, its value and what was expected.
 
 import math
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -312,9 +313,17 @@ def _describe(error: ValidationError, given: Any) -> str:
         key = ".".join(_path(detail["loc"], given))
         message = detail["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
-        shown = "" if isinstance(detail["input"], dict) else f" (found {detail['input']!r})"
+        shown = "" if isinstance(detail["input"], dict) else f" (found {_shown(detail['input'])})"
         clauses.append(f"{key}: {message}{shown}" if key else f"{message}{shown}")
     return "; ".join(clauses)
+
+
+def _shown(value: Any) -> str:
+    """A value in short: a few lines of YAML with aliases can make a list of billions."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    short.maxstring = short.maxother = 80
+    return short.repr(value)
 
 
 def _path(location: Sequence[int | str], given: Any) -> Iterator[str]:

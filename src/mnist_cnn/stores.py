@@ -14,7 +14,7 @@ from textwrap import shorten
 
 from filelock import FileLock
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mnist_cnn.errors import UserError
 
@@ -27,6 +27,11 @@ def root() -> Path:
 def tracking_uri() -> str:
     """The address of MLflow's store: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root()}/mlflow.db"
+
+
+def named_tracking_uri() -> str:
+    """That address without a password, for messages."""
+    return _PASSWORD.sub("//", tracking_uri())
 
 
 def artifact_location() -> str | None:
@@ -45,8 +50,17 @@ def opening(uri: str) -> AbstractContextManager[object]:
 
     Holds for SQLite, whose file anybody may be the first to open; a server has its tables.
     """
-    file = make_url(uri).database if uri.startswith("sqlite") else None
+    file = sqlite_file(uri)
     return FileLock(f"{file}.lock") if file else nullcontext()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite store, or `None` of any other, and of one in memory."""
+    file = make_url(uri).database if uri.startswith("sqlite") else None
+    return Path(file) if file else None
+
+
+_PASSWORD = re.compile(r"//[^/\s]*@")
 
 
 class StoreError(UserError):
@@ -55,14 +69,32 @@ class StoreError(UserError):
 
 @contextmanager
 def asking(store: str, fault: type[Exception]) -> Iterator[None]:
-    """Raise `StoreError` in one line for a `fault`, and those of databases, files and networks."""
+    """Raise `StoreError` in one line for a `fault`, and those of databases, files and networks.
+
+    Args:
+        store: what messages call it.
+        fault: the library's own exception.
+    """
     try:
         yield
     except (SQLAlchemyError, OSError, ImportError, fault) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        reason = re.sub(r"//[^/\s]*@", "//", str(cause).partition("\n")[0])  # no passwords
-        reason = shorten(reason, 300)
-        raise StoreError(f"{store}: {reason}") from error
+        cause = _outage(error)
+        reason = shorten(_PASSWORD.sub("//", str(cause or error).partition("\n")[0]), 200)
+        advice = "; run the same command again when that is mended" if cause else ""
+        raise StoreError(f"{store}: {reason}{advice}") from error
+
+
+def _outage(error: BaseException) -> BaseException | None:
+    """What the system or the database said first, under all that was made of it, if it was they."""
+    first = None
+    link: BaseException | None = error
+    while link:
+        if isinstance(link, DBAPIError) and link.orig:
+            first = link.orig
+        elif isinstance(link, OSError):
+            first = link
+        link = link.__cause__ or link.__context__
+    return first
 
 
 def checkpoints() -> Path:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A server that is gone is given up after some 15 seconds instead of minutes, as it is asked again.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 import mlflow.data
@@ -56,7 +56,11 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # In the order of the life of a model version.
 Alias = Literal["champion", "challenger"]
 
-_asking = partial(stores.asking, "MLflow's store", MlflowException)
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    with stores.asking(f"MLflow's store {stores.named_tracking_uri()}", MlflowException):
+        yield
 
 
 @_asking()
@@ -332,6 +336,9 @@ def download_model(name: str, folder: Path) -> Path:
         )
     # One small file needs no progress bar.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    database = stores.sqlite_file(stores.tracking_uri())
+    if database and not database.exists():  # which MLflow would make
+        raise UserError(f"{database}: missing; run where the models were registered")
     client = MlflowClient(stores.tracking_uri())
     if mark == "@":
         found = client.get_model_version_by_alias(model, which)
