@@ -19,6 +19,20 @@ SMALL = {
     "evaluate": {"test_size": 500, "threads": 1},
 }
 
+# Of a small clone: the names of its runs, and the files that are the same however it was run.
+RUNS = ["train", *(f"trial-{n:03}" for n in range(6)), "tune"]
+RESULTS = [
+    "dvc.lock",
+    "models/best_model.pth",
+    "reports/tune/best_params.json",
+    "reports/tune/trials.csv",
+    "reports/tune/metrics.json",
+    "reports/train/history.csv",
+    "reports/train/metrics.json",
+    "reports/evaluate/metrics.json",
+    "reports/evaluate/predictions.csv",
+]
+
 
 class Clone:
     """A working copy in a folder of its own, and the commands that a person runs in it."""
@@ -78,9 +92,8 @@ class Clone:
         return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
 
     def runs(self) -> list[Run]:
-        """Every run of the store, the earliest first."""
-        experiment = self.mlflow.get_experiment_by_name("mnist-cnn")
-        return self.mlflow.search_runs([experiment.experiment_id], order_by=["start_time"])
+        """Every run of the clone's own store, the earliest first."""
+        return runs_of(self.mlflow)
 
     def set_params(self, changes: dict) -> None:
         """Change `params.yaml`, section by section."""
@@ -111,3 +124,25 @@ def make_clone(folder: Path) -> Clone:
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "--message", "a slice of the data")
     return clone
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    """Every run of a store, the earliest first."""
+    experiment = client.get_experiment_by_name("mnist-cnn")
+    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
+
+
+def same_results(clone: Clone, undisturbed: Clone) -> None:
+    """Assert that the results of a clone are those of another, byte for byte."""
+    for path in RESULTS:
+        assert clone.read(path) == undisturbed.read(path), path
+
+
+def logged_once(client: MlflowClient, runs: list[Run]) -> None:
+    """Assert that no run is under way, and that trials and training have each epoch once."""
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    for run in runs:
+        if run.info.run_name != "tune":
+            points = client.get_metric_history(run.info.run_id, "train_loss")
+            assert points, run.info.run_name
+            assert [point.step for point in points] == list(range(1, len(points) + 1))

@@ -9,14 +9,13 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from clone import make_clone
+from clone import RUNS, logged_once, make_clone, runs_of, same_results
 from server import free_port, serve
 
 LONG = pytest.mark.skipif("CHAOS_KILLS" not in os.environ, reason="takes minutes: `make chaos`")
@@ -36,21 +35,11 @@ WRITES = {
     "the registry": "mnist_cnn.tracking:_add_version:1",
 }
 
-RESULTS = [
-    "dvc.lock",
-    "models/best_model.pth",
-    "reports/tune/trials.csv",
-    "reports/evaluate/predictions.csv",
-]
 
-
-def same_results(clone, undisturbed):
-    for path in RESULTS:
-        assert clone.read(path) == undisturbed.read(path), path
-    assert Counter(run.info.run_name for run in clone.runs()) == {"tune": 1, "train": 1} | {
-        f"trial-{n:03}": 1 for n in range(6)
-    }
-    assert {run.info.status for run in clone.runs()} <= {"FINISHED", "KILLED"}
+def as_undisturbed(clone, undisturbed):
+    same_results(clone, undisturbed)
+    assert sorted(run.info.run_name for run in clone.runs()) == RUNS
+    logged_once(clone.mlflow, clone.runs())
 
 
 @pytest.fixture
@@ -79,7 +68,7 @@ def test_a_full_disk_is_told_in_one_line_and_costs_nothing(clone, small_disk):
         assert "No space left on device" in output or "disk is full" in output, f"{what}\n{output}"
 
     filled.run("dvc", "repro")
-    same_results(filled, clone)
+    as_undisturbed(filled, clone)
 
 
 def mlflow_server(folder, port):
@@ -103,22 +92,31 @@ def lines_until(process, text):
     raise AssertionError(f"no {text!r} in {lines}")
 
 
-def test_a_search_goes_on_without_its_server_and_logs_later(tmp_path):
-    searching = make_clone(tmp_path / "clone")
-    searching.run("dvc", "repro", "download")
-    port = free_port()
-    variables = {
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def searching(tmp_path, port):
+    """A clone that is about to search, and to log to a server that is not there yet."""
+    made = make_clone(tmp_path / "clone")
+    made.run("dvc", "repro", "download")
+    made.environment |= {
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
+    return made
 
-    absent = searching.run("python", "src/tune.py", check=False, **variables)
+
+def test_a_search_goes_on_without_its_server_and_logs_later(searching, tmp_path, port):
+    absent = searching.run("python", "src/tune.py", check=False)
     assert absent.returncode == 1
     assert absent.stderr.startswith(f"error: MLflow's store http://127.0.0.1:{port}: ")
     assert absent.stderr.count("\n") == 1
 
     with mlflow_server(tmp_path, port):
-        process = searching.start("python", "src/tune.py", **variables)
+        process = searching.start("python", "src/tune.py")
         lines_until(process, "trial   0: ")
     lines_until(process, "not logged yet, and tried again later")
     os.killpg(process.pid, signal.SIGSTOP)  # it would end before the server is back
@@ -130,17 +128,11 @@ def test_a_search_goes_on_without_its_server_and_logs_later(tmp_path):
 
 
 @LONG
-def test_what_a_server_that_is_gone_has_missed_it_is_told_by_the_next_run(tmp_path):
-    searching = make_clone(tmp_path / "clone")
-    searching.run("dvc", "repro", "download")
-    port = free_port()
-    variables = {
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "EPOCHS": "epochs.log",
-    }
+def test_what_a_server_that_is_gone_has_missed_it_is_told_by_the_next_run(
+    searching, tmp_path, port
+):
     with mlflow_server(tmp_path, port):
-        process = searching.start("python", "src/tune.py", **variables)
+        process = searching.start("python", "src/tune.py", EPOCHS="epochs.log")
         lines_until(process, "trial   1: ")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -149,24 +141,17 @@ def test_what_a_server_that_is_gone_has_missed_it_is_told_by_the_next_run(tmp_pa
     computed = searching.read("epochs.log")
 
     with mlflow_server(tmp_path, port) as address:
-        searching.start("python", "src/tune.py", **variables).communicate(timeout=120)
+        again = searching.start("python", "src/tune.py", EPOCHS="epochs.log")
+        again.communicate(timeout=120)
         every_trial_is_logged_once(MlflowClient(address))
     assert searching.read("reports/tune/trials.csv") == report
     assert searching.read("epochs.log") == computed
 
 
 def every_trial_is_logged_once(client):
-    experiment = client.get_experiment_by_name("mnist-cnn")
-    runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == [
-        *(f"trial-{n:03}" for n in range(6)),
-        "tune",
-    ]
-    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
-    for run in runs:
-        if run.info.run_name != "tune":
-            points = client.get_metric_history(run.info.run_id, "train_loss")
-            assert [point.step for point in points] == list(range(1, len(points) + 1))
+    runs = runs_of(client)
+    assert sorted(run.info.run_name for run in runs) == [name for name in RUNS if name != "train"]
+    logged_once(client, runs)
 
 
 @pytest.mark.parametrize("database", ["mlflow.db", pytest.param("optuna.db", marks=LONG)])
@@ -248,7 +233,7 @@ def test_two_at_once_in_one_clone_end_right_or_say_that_one_is_running(clone, tm
         assert process.returncode == 0 or told, output
         assert "Traceback" not in output
     shared.run("dvc", "repro")
-    same_results(shared, clone)
+    as_undisturbed(shared, clone)
 
 
 def test_two_clones_share_their_stores(clone, tmp_path):
@@ -263,14 +248,10 @@ def test_two_clones_share_their_stores(clone, tmp_path):
         assert process.returncode == 0, output
 
     for each in pair:
-        for path in RESULTS:
-            assert each.read(path) == clone.read(path), path
+        same_results(each, clone)
     client = MlflowClient(stores["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name("mnist-cnn")
-    runs = client.search_runs([experiment.experiment_id])
-    assert Counter(run.info.run_name for run in runs) == {"tune": 2, "train": 2} | {
-        f"trial-{n:03}": 2 for n in range(6)
-    }
+    runs = runs_of(client)
+    assert sorted(run.info.run_name for run in runs) == sorted(2 * RUNS)
     trained = [run for run in runs if run.info.run_name == "train"]
     assert all("test_accuracy" in run.data.metrics for run in trained)
     assert len(client.search_model_versions("name = 'mnist-cnn'")) == 2

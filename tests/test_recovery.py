@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from clone import make_clone
+from clone import RUNS, logged_once, make_clone, same_results
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "0"))
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
@@ -35,18 +35,6 @@ WINDOWS = [
     "mnist_cnn.tracking:_champion:1",  # registered, without its alias
 ]
 
-RESULTS = [
-    "dvc.lock",
-    "models/best_model.pth",
-    "reports/tune/best_params.json",
-    "reports/tune/trials.csv",
-    "reports/tune/metrics.json",
-    "reports/train/history.csv",
-    "reports/train/metrics.json",
-    "reports/evaluate/metrics.json",
-    "reports/evaluate/predictions.csv",
-]
-
 
 def start(clone, **variables):
     return clone.start("dvc", "repro", EPOCHS="epochs.log", **variables)
@@ -63,20 +51,13 @@ def survives(clone, undisturbed):
     process = start(clone)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    for path in RESULTS:
-        assert clone.read(path) == undisturbed.read(path), f"{path} differs\n{output}"
+    same_results(clone, undisturbed)
 
     client, runs = clone.mlflow, clone.runs()
-    names = Counter(run.info.run_name for run in runs)
-    assert names == {"tune": 1, "train": 1} | {f"trial-{n:03}": 1 for n in range(6)}
+    assert sorted(run.info.run_name for run in runs) == RUNS
     statuses = {run.info.run_name: run.info.status for run in runs}
     assert statuses["tune"] == statuses["train"] == "FINISHED"
-    assert "RUNNING" not in statuses.values()
-    for run in runs:
-        if run.info.run_name != "tune":
-            steps = [p.step for p in client.get_metric_history(run.info.run_id, "train_loss")]
-            assert steps == list(range(1, len(steps) + 1)), run.info.run_name
-            assert steps
+    logged_once(client, runs)
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
     champion = client.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.version == version.version

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 
@@ -35,10 +36,8 @@ def watch(frame, event, _argument):
         module = frame.f_globals.get("__name__")
         if module == "mnist_cnn.training" and name == "_train_epoch" and "EPOCHS" in os.environ:
             note("begun")
-        if (module, name) == place and left:
-            left.pop()
-            if not left:
-                {"kill": kill, "fill": fill}[os.environ.get("FAULT", "kill")]()
+        if (module, name) == place and next(calls) == int(nth):
+            {"kill": kill, "fill": fill}[os.environ.get("FAULT", "kill")]()
     elif event == "return" and name == "_keep" and "EPOCHS" in os.environ:
         kept = frame.f_locals
         note(f"{kept['path'].parent.name}/{kept['path'].name} {len(kept['history'])}")
@@ -47,6 +46,6 @@ def watch(frame, event, _argument):
 module, function, nth = os.environ.get("FAULT_AT", "::0").split(":")
 place = (module, function)
 called = {"_train_epoch", function}
-left = [None] * int(nth)
+calls = count(1)
 if place != ("", "") or "EPOCHS" in os.environ:
     sys.setprofile(watch)
