@@ -14,6 +14,8 @@ from mnist_cnn import (
     model,
     params,
     plots,
+    provenance,
+    registry,
     tracking,
     work,
 )
@@ -25,6 +27,7 @@ MODEL = Path("models/best_model.pth")
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     evaluate = params.load().evaluate
+    origin = provenance.of_stage("evaluate")
     (digits,) = data.subset(data.load("test"), (evaluate.test_size,), seed=0)
     network = model.load(MODEL)
     device = compute.configure(evaluate.threads)
@@ -38,15 +41,15 @@ def main() -> None:
     )
 
     images, _ = data.paths("test")
-    with tracking.run_that_made(MODEL, "train"):
+    with tracking.run_that_made(MODEL, "train", origin, provenance.commit()):
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset("mnist-test", digits, images, "testing")
         tracking.log_folder(REPORTS)
-        version, alias = tracking.register(
+        version, alias = registry.register(
             network.cpu(), digits.images[:2], summary, digits.digest()
         )
     work.sweep()  # DVC has recorded the training by now
-    console.say(f"registered as {tracking.MODEL} version {version}, the {alias}")
+    console.say(f"registered as {registry.MODEL} version {version}, the {alias}")
 
 
 def _write_report(

@@ -141,11 +141,11 @@ def _load(name: str) -> model.DeepCNN:
         raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
     if name.endswith(".pth"):
         return model.load(Path(name))
-    # Nothing else needs MLflow, which takes a second to import.
-    from mnist_cnn import tracking  # noqa: PLC0415
+    # Nothing else needs MLflow, which takes seconds to import.
+    from mnist_cnn import registry  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
-        return model.load(tracking.download_model(name, Path(folder)))
+        return model.load(registry.download_model(name, Path(folder)))
 
 
 def _predict(network: model.DeepCNN, files: Sequence[str]) -> tuple[list[Answer], list[UserError]]:

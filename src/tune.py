@@ -84,7 +84,7 @@ def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> None:
     files.write_json(REPORTS / "metrics.json", results.summary(finished))
     files.write_csv(REPORTS / "trials.csv", results.table(finished))
     files.write_csv(REPORTS / "epochs.csv", results.epochs_table(finished))
-    console.say(f"best is {results.describe(best)}")
+    console.say(f"best of all: {results.describe(best)}; {REPORTS / 'best_params.json'}")
 
 
 def _workers() -> int | None:

@@ -13,16 +13,16 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 SCRIPTS = {path.stem: path for path in SRC.glob("*.py")}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
-ONLY_IMPORTER = {
-    "ruamel": "params",
-    "torchvision": "sources",
-    "requests": "sources",
-    "pypi_simple": "sources",
-    "optuna": "search",
-    "sklearn": "metrics",
-    "matplotlib": "plots",
-    "PIL": "images",
-    "mlflow": "tracking",
+ONLY_IMPORTERS = {
+    "ruamel": {"params"},
+    "torchvision": {"sources"},
+    "requests": {"sources"},
+    "pypi_simple": {"sources"},
+    "optuna": {"search"},
+    "sklearn": {"metrics"},
+    "matplotlib": {"plots"},
+    "PIL": {"images"},
+    "mlflow": {"tracking", "registry"},
 }
 
 
@@ -53,15 +53,15 @@ def reached(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("library", ONLY_IMPORTER)
-def test_a_large_library_is_imported_by_one_module(library):
+@pytest.mark.parametrize("library", ONLY_IMPORTERS)
+def test_a_large_library_is_imported_only_where_it_is_the_subject(library):
     importers = {
         path.stem
         for path in [*MODULES.values(), *SCRIPTS.values()]
         if any(name.split(".")[0] == library for name in imported(path))
     }
 
-    assert importers == {ONLY_IMPORTER[library]}
+    assert importers == ONLY_IMPORTERS[library]
 
 
 def test_imports_run_one_way():

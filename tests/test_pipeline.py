@@ -107,8 +107,11 @@ def test_a_line_of_the_lock_leads_to_a_run_and_the_run_to_a_commit(by_name, clon
     assert tags["md5 models/best_model.pth"] == made["md5"]
     assert tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").stdout.strip()
     assert tags["git.clean"] == "true"
-    made_from = mlflow.artifacts.load_dict(f"{by_name['train'].info.artifact_uri}/provenance.json")
-    assert made_from["inputs"] == {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
+    for stage in ("train", "evaluate"):  # one run of both
+        origin = mlflow.artifacts.load_dict(
+            f"{by_name['train'].info.artifact_uri}/provenance/{stage}.json"
+        )
+        assert origin["inputs"] == {dep["path"]: dep["md5"] for dep in lock[stage]["deps"]}
 
 
 def test_the_model_is_registered_as_the_champion(by_name, client):

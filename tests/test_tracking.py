@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from mnist_cnn import stores, tracking
+from mnist_cnn import registry, stores, tracking
 from mnist_cnn.data import Digits
 from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
@@ -36,11 +36,19 @@ def client(store, tmp_path, monkeypatch):
     """A client of the store, in an experiment and with a registered model of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "EXPERIMENT", tmp_path.name)
-    monkeypatch.setattr(tracking, "MODEL", tmp_path.name)
+    monkeypatch.setattr(registry, "MODEL", tmp_path.name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     mlflow.set_tracking_uri(store)
     yield MlflowClient(store)
     mlflow.set_tracking_uri(None)
+
+
+def artifact(run_id, path):
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path)).read_bytes()
+
+
+def evaluate_run(path):
+    return tracking.run_that_made(path, "train", replace(ORIGIN, stage="evaluate"), COMMIT)
 
 
 def train_run(work="train-1"):
@@ -57,8 +65,9 @@ def test_a_run_tells_what_it_was_made_from(client):
     assert run.data.params == {"seed": "0", "nested.key": "1"}
     assert run.data.tags["git.commit"] == "0123456789"
     assert run.data.tags["git.clean"] == "true"
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="provenance.json")
-    assert json.loads(Path(path).read_text()) == asdict(ORIGIN)
+    origin = json.loads(artifact(run_id, "provenance/train.json"))
+    assert origin["commit"] == {"revision": "0123456789", "clean": True}
+    assert {name: origin[name] for name in asdict(ORIGIN)} == asdict(ORIGIN)
     assert run.data.tags["fingerprint"] == ORIGIN.fingerprint
 
 
@@ -69,25 +78,24 @@ def test_a_run_of_an_unclean_tree_keeps_the_difference(client):
         pass
 
     assert client.get_run(run_id).data.tags["git.clean"] == "false"
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="changes.patch")
-    assert Path(path).read_bytes() == b"caf\xe9\r\n"
+    assert artifact(run_id, "provenance/train.patch") == b"caf\xe9\r\n"
 
     with train_run():
         pass
     assert client.get_run(run_id).data.tags["git.clean"] == "true"
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="changes.patch")
-    assert Path(path).read_bytes() == b""
+    assert artifact(run_id, "provenance/train.patch") == b""
 
 
 def test_a_run_tells_packages_and_machine(client):
     with train_run() as run_id:
         pass
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="environment.json")
-    environment = json.loads(Path(path).read_text())
+    environment = json.loads(artifact(run_id, "provenance/train.json"))["environment"]
 
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert environment["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
-    assert "changes.patch" not in [file.path for file in client.list_artifacts(run_id)]
+    assert [file.path for file in client.list_artifacts(run_id, "provenance")] == [
+        "provenance/train.json"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,12 +143,14 @@ def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path
     with train_run() as run_id:
         tracking.log_made(made)
 
-    with tracking.run_that_made(made, "train"):
+    with evaluate_run(made):
         tracking.log_metrics({"accuracy": 0.5}, prefix="test_")
 
     run = client.get_run(run_id)
     assert run.data.metrics == {"test_accuracy": 0.5}
     assert run.info.status == "FINISHED"
+    for stage in ("train", "evaluate"):
+        assert json.loads(artifact(run_id, f"provenance/{stage}.json"))["stage"] == stage
 
 
 def test_of_the_runs_that_made_a_file_one_of_this_workspace_is_continued(client, tmp_path):
@@ -152,14 +162,14 @@ def test_of_the_runs_that_made_a_file_one_of_this_workspace_is_continued(client,
         tracking.log_made(made)
     client.set_tag(theirs, "workspace", "elsewhere:/project")
 
-    with tracking.run_that_made(made, "train"):
+    with evaluate_run(made):
         assert mlflow.active_run().info.run_id == ours
 
 
 def test_a_file_that_no_run_made_gets_a_run_of_its_own(client, tmp_path):
     found = tmp_path / "model.pth"
     found.write_bytes(b"from elsewhere")
-    with tracking.run_that_made(found, "train"):
+    with evaluate_run(found):
         run_id = mlflow.active_run().info.run_id
 
     assert client.get_run(run_id).data.tags[f"md5 {found}"] == md5(found)
@@ -170,7 +180,7 @@ def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_pat
     made.write_bytes(b"one")
     with train_run() as run_id:
         tracking.log_made(made)
-    with pytest.raises(ValueError, match="x"), tracking.run_that_made(made, "train"):
+    with pytest.raises(ValueError, match="x"), evaluate_run(made):
         raise ValueError("x")
     assert client.get_run(run_id).info.status == "FINISHED"
 
@@ -259,7 +269,7 @@ def register(accuracy, data="d1", work=None):
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     with train_run(work or uuid4().hex):
-        return tracking.register(training, example, {"accuracy": accuracy}, data)
+        return registry.register(training, example, {"accuracy": accuracy}, data)
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
@@ -268,10 +278,10 @@ def test_the_champion_is_the_best_on_the_same_data(client):
     assert register(0.9) == (3, "champion")
     assert register(1.0, data="d2") == (4, "challenger")
 
-    champion = client.get_model_version_by_alias(tracking.MODEL, "champion")
+    champion = client.get_model_version_by_alias(registry.MODEL, "champion")
     assert int(champion.version) == 3
     assert champion.tags == {"test_accuracy": "0.9", "test_data": "d1"}
-    assert int(client.get_model_version_by_alias(tracking.MODEL, "challenger").version) == 4
+    assert int(client.get_model_version_by_alias(registry.MODEL, "challenger").version) == 4
 
 
 def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
@@ -279,8 +289,8 @@ def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
     assert register(0.8, work="train-2") == (2, "challenger")
     assert register(0.95, work="train-2") == (2, "champion")
 
-    assert len(client.search_model_versions(f"name = '{tracking.MODEL}'")) == 2
-    (alias,) = client.get_registered_model(tracking.MODEL).aliases.items()
+    assert len(client.search_model_versions(f"name = '{registry.MODEL}'")) == 2
+    (alias,) = client.get_registered_model(registry.MODEL).aliases.items()
     assert (alias[0], int(alias[1])) == ("champion", 2)
 
 
@@ -289,9 +299,9 @@ def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     with train_run():
-        tracking.register(network, images[:2], {"accuracy": 0.9}, "d1")
+        registry.register(network, images[:2], {"accuracy": 0.9}, "d1")
 
-    loaded = mlflow.pyfunc.load_model(f"models:/{tracking.MODEL}@champion")
+    loaded = mlflow.pyfunc.load_model(f"models:/{registry.MODEL}@champion")
 
     assert loaded.predict(images.numpy()) == pytest.approx(network(images).detach().numpy(), 1e-4)
     assert loaded.predict(images[:1].numpy()).shape == (1, 10)

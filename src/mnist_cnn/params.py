@@ -4,6 +4,7 @@ Unknown keys, wrong types and impossible combinations are refused before any wor
 path of its key, its value and what was expected.
 """
 
+import fractions
 import math
 import re
 import reprlib
@@ -40,6 +41,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**64)]
 _List = Field(min_length=1, strict=False)
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+MAX_TRAIN_SIZE = 60_000
+TrainSize = Annotated[int, Field(ge=1, le=MAX_TRAIN_SIZE)]
 
 
 class Section(BaseModel):
@@ -169,6 +173,13 @@ def _check_range(range_: IntRange | FloatRange, no_step: int | None) -> None:
         raise ValueError(f"low is {range_.low}, and a logarithmic range starts above 0")
     if range_.log and range_.step != no_step:
         raise ValueError(f"step is {range_.step}, and a logarithmic range has no step")
+    if range_.step:
+        # As they are written: 0.3 is three times 0.1, which their binary values are not.
+        low, high, step = (
+            fractions.Fraction(str(number)) for number in (range_.low, range_.high, range_.step)
+        )
+        if (high - low) % step:
+            raise ValueError(f"steps of {range_.step} from {range_.low} do not meet {range_.high}")
 
 
 Distribution = Annotated[IntRange | FloatRange | Choices, Field(discriminator="type")]
@@ -210,8 +221,8 @@ class Tune(Section):
     epochs: PositiveInt
     threads: PositiveInt
     """Threads of each trial. The last digits of a sum depend on it, so it is no matter of taste."""
-    train_size: PositiveInt
-    validation_size: PositiveInt
+    train_size: TrainSize
+    validation_size: TrainSize
     sampler: Sampler
     pruner: Pruner
     hyperparameters: dict[str, Any]
@@ -220,8 +231,13 @@ class Tune(Section):
     """What is searched, by the same names."""
 
     @model_validator(mode="after")
-    def _check_hyperparameters(self) -> Self:
+    def _check(self) -> Self:
         """Every end and every choice of the search space must make a network."""
+        if self.train_size + self.validation_size > MAX_TRAIN_SIZE:
+            raise ValueError(
+                f"train_size and validation_size are {self.train_size} and {self.validation_size}, "
+                f"and the training set has {MAX_TRAIN_SIZE:,} examples"
+            )
         for name in self.search_space.keys() & self.hyperparameters.keys():
             raise ValueError(f"search_space.{name} is fixed in hyperparameters too")
         first = {name: _extremes(range_)[0] for name, range_ in self.search_space.items()}
@@ -251,14 +267,14 @@ class Train(Section):
     seed: Seed
     epochs: PositiveInt
     threads: PositiveInt
-    train_size: PositiveInt
+    train_size: TrainSize
 
 
 class Evaluate(Section):
     """The one look at the test set."""
 
     threads: PositiveInt
-    test_size: PositiveInt
+    test_size: Annotated[int, Field(ge=1, le=10_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Of the interval about the accuracy."""
     calibration_bins: PositiveInt
@@ -306,12 +322,25 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not plain YAML ({_one_line(error)})") from None
 
 
+# Where those of pydantic speak of Python rather than of YAML.
+_MESSAGES = {
+    "missing": "missing",
+    "extra_forbidden": "there is no such key",
+    "model_type": "expected keys with values",
+    "model_attributes_type": "expected keys with values",
+    "union_tag_not_found": "needs a type: int, float or categorical",
+}
+
+
 def _describe(error: ValidationError, given: Any) -> str:
     """One clause an error: the key's path, what was expected, what was there."""
     clauses = []
     for detail in error.errors(include_url=False, include_context=False):
-        key = ".".join(_path(detail["loc"], given))
-        message = detail["msg"].removeprefix("Value error, ")
+        names = [*_given(detail["loc"], given)]
+        if detail["type"] == "missing":
+            names.append(detail["loc"][-1])
+        key = ".".join(part if (part := str(name)).isprintable() else repr(part) for name in names)
+        message = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         message = message[0].lower() + message[1:]
         shown = "" if isinstance(detail["input"], dict) else f" (found {_shown(detail['input'])})"
         clauses.append(f"{key}: {message}{shown}" if key else f"{message}{shown}")
@@ -326,13 +355,11 @@ def _shown(value: Any) -> str:
     return short.repr(value)
 
 
-def _path(location: Sequence[int | str], given: Any) -> Iterator[str]:
+def _given(location: Sequence[int | str], given: Any) -> Iterator[int | str]:
     """The keys that lead to an error, without the names of types that pydantic puts among them."""
-    for depth, part in enumerate(location, 1):
-        inside = part in given if isinstance(given, dict) else isinstance(given, list)
-        if inside or depth == len(location):
-            yield str(part) if str(part).isprintable() else repr(part)
-        if inside:
+    for part in location:
+        if part in given if isinstance(given, dict) else isinstance(given, list):
+            yield part
             given = given[part]
 
 

@@ -51,16 +51,20 @@ def of_stage(stage: str) -> Provenance:
     Raises `UserError` when an input of the stage is missing.
     """
     deps: list[str] = read_yaml(Path("dvc.yaml"))["stages"][stage]["deps"]
-    versions = {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
     if missing := [dep for dep in deps if not Path(dep).is_file()]:
         raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` makes what comes before")
     return Provenance(
         stage=stage,
         params=read_yaml(Path("params.yaml"))[stage],
         inputs={dep: md5(Path(dep)) for dep in deps},
-        versions=versions,
+        versions=versions(),
         device=compute.device().type,
     )
+
+
+def versions() -> dict[str, str]:
+    """The versions, here, of what can change a number."""
+    return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
 
 
 def is_recorded(origin: Provenance) -> bool:

@@ -63,14 +63,10 @@ def summary(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def describe(trial: Trial) -> str:
-    """A trial in one line."""
-    settings = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in trial.hyperparameters.items()
-    )
+    """A trial in one line: how it ended, its validation accuracy, and why it failed."""
     figure = "" if trial.value is None else f" {trial.value:.2%}"
     cause = f" ({cause_of(trial)})" if trial.error else ""
-    return f"trial {trial.number:3}: {trial.state}{figure}{cause}  {settings}"
+    return f"trial {trial.number:3}: {trial.state}{figure}{cause}"
 
 
 def cause_of(trial: Trial) -> str:

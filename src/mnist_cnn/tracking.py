@@ -1,4 +1,4 @@
-"""MLflow as a person browses it: runs, trials below their study, inputs, and the model registry.
+"""MLflow as a person browses it: runs, trials below their study, their inputs and artifacts.
 
 Where the store is, `stores` says. Nothing here is needed to make a result: results are files, and
 this is their diary. A store that does not answer raises `stores.StoreError`; after that, as after a
@@ -13,28 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A server that is gone is given up after some 15 seconds instead of minutes, as it is asked again.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+from typing import Any
 
 import mlflow
 import mlflow.data
-import mlflow.pytorch
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from torch import Tensor, nn
 
 from mnist_cnn import console, stores
 from mnist_cnn.data import Digits
@@ -48,22 +36,30 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 EXPERIMENT = "mnist-cnn"
-MODEL = "mnist-cnn"
 
 # The UI then opens on pages for training, not on those for language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
-# In the order of the life of a model version.
-Alias = Literal["champion", "challenger"]
-
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def asking() -> Iterator[None]:
+    """Raise `stores.StoreError` where MLflow's store does not answer, or not as it should."""
     with stores.asking(f"MLflow's store {stores.named_tracking_uri()}", MlflowException):
         yield
 
 
-@_asking()
+def reader() -> MlflowClient:
+    """A client of a store that is there already. Raises `UserError` where there is none.
+
+    MLflow would make an empty one.
+    """
+    database = stores.sqlite_file(stores.tracking_uri())
+    if database and not database.exists():
+        raise UserError(f"{database}: missing; run where the runs were made")
+    return MlflowClient(stores.tracking_uri())
+
+
+@asking()
 def _open_store() -> None:
     mlflow.set_tracking_uri(stores.tracking_uri())
     with stores.opening(stores.tracking_uri()):
@@ -85,9 +81,8 @@ def run(
     """The run of a stage's work, begun or continued; yields its id.
 
     It ends FINISHED, KILLED when interrupted, or FAILED, and is found again by the name of the
-    `work`. The parameters of the provenance and the hyperparameters are parameters of the run. Its
-    artifacts are all of the provenance, `provenance.json`; packages and machine,
-    `environment.json`; and in a tree that is not clean, `changes.patch`.
+    `work`. The parameters of the provenance and the hyperparameters are parameters of the run.
+    Where the stage came from is kept in the folder `provenance` of its artifacts.
     """
     _open_store()
     tags = {
@@ -102,22 +97,21 @@ def run(
         tags["dvc.experiment"] = experiment
     found = _search(f"tags.work = '{work}'")
     with _active(found, provenance.stage, tags) as now:
-        with _asking():
+        with asking():
             mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
-            mlflow.log_dict(asdict(provenance), "provenance.json")
-            mlflow.log_dict(environment(), "environment.json")
-            # A run that is continued may have been begun in another state of the tree.
-            if commit and (commit.patch or found):
-                _log_bytes(commit.patch, "changes.patch")
+        _log_provenance(provenance, commit)
         yield now.info.run_id
 
 
 @contextmanager
-def run_that_made(path: Path, stage: str) -> Iterator[None]:
+def run_that_made(
+    path: Path, stage: str, provenance: Provenance, commit: Commit | None
+) -> Iterator[None]:
     """Continue the latest run of `stage` that made this file, one of this workspace if there is.
 
     It is found by the file's content. Where the store has none, as in a clone that pulled the file,
-    a new one is begun. It ends FINISHED, whatever happens here, as it has made the file.
+    a new one is begun. It ends FINISHED, whatever happens here, as it has made the file. Where the
+    stage that continues it came from is kept beside the provenance of the first.
     """
     _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
@@ -125,7 +119,28 @@ def run_that_made(path: Path, stage: str) -> Iterator[None]:
     tags = {"stage": stage, f"md5 {path}": md5(path)}
     with _active(found, stage, tags, on_error="FINISHED"):
         log_made(path)
+        _log_provenance(provenance, commit)
         yield
+
+
+@asking()
+def _log_provenance(origin: Provenance, commit: Commit | None) -> None:
+    """Log where a stage of the active run came from, which `records` reads.
+
+    `<stage>.json` has the provenance, the commit, and the packages and machine; `<stage>.patch`
+    what the working tree had besides the commit.
+    """
+    at = {"revision": commit.revision, "clean": commit.clean} if commit else None
+    mlflow.log_dict(
+        asdict(origin) | {"commit": at, "environment": environment()},
+        f"provenance/{origin.stage}.json",
+    )
+    patch = f"{origin.stage}.patch"
+    run_id = mlflow.active_run().info.run_id
+    logged = [artifact.path for artifact in MlflowClient().list_artifacts(run_id, "provenance")]
+    # Of a run that is continued, from a state of the tree that may be another, one is replaced.
+    if commit and (commit.patch or f"provenance/{patch}" in logged):
+        _log_bytes(commit.patch, patch, "provenance")
 
 
 @contextmanager
@@ -136,16 +151,16 @@ def _active(
 
     After an exception it has the status `on_error`, and instead of FAILED is KILLED by Ctrl-C.
     """
-    with _asking():
+    with asking():
         active = mlflow.start_run(found[0].info.run_id if found else None, run_name=name, tags=tags)
     try:
         yield active
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt) and on_error == "FAILED"
-        with suppress(stores.StoreError), _asking():  # the error that is under way matters more
+        with suppress(stores.StoreError), asking():  # the error that is under way matters more
             mlflow.end_run("KILLED" if killed else on_error)
         raise
-    with _asking():
+    with asking():
         mlflow.end_run()
 
 
@@ -169,7 +184,7 @@ def log_all(entries: deque[Callable[[], object]]) -> None:
         entries.popleft()
 
 
-@_asking()
+@asking()
 def log_made(*paths: Path) -> None:
     """Log the files that the active run made, and tag it with the MD5 of each."""
     for path in paths:
@@ -177,7 +192,7 @@ def log_made(*paths: Path) -> None:
     mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
 
 
-@_asking()
+@asking()
 def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     """Log figures of the active run; one that stands there already is not logged again."""
     known = mlflow.get_run(mlflow.active_run().info.run_id).data.metrics
@@ -185,7 +200,7 @@ def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     mlflow.log_metrics({name: value for name, value in named.items() if known.get(name) != value})
 
 
-@_asking()
+@asking()
 def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
     """Log the figures of one epoch of a run, at the step `epoch["epoch"]`, once."""
     client = MlflowClient()
@@ -195,7 +210,7 @@ def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
         mlflow.log_metrics(_figures(epoch), step=step, run_id=run_id)
 
 
-@_asking()
+@asking()
 def log_folder(folder: Path) -> None:
     """Log the files of a folder as artifacts of the active run, under the folder's name.
 
@@ -205,14 +220,14 @@ def log_folder(folder: Path) -> None:
         mlflow.log_artifact(str(path), folder.name)
 
 
-def _log_bytes(content: bytes, name: str) -> None:
+def _log_bytes(content: bytes, name: str, artifact_path: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(content)
-        mlflow.log_artifact(str(path))
+        mlflow.log_artifact(str(path), artifact_path)
 
 
-@_asking()
+@asking()
 def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
     """Log the examples that the active run used: their shape, where from, and their digest."""
     with warnings.catch_warnings():
@@ -227,7 +242,7 @@ def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
     mlflow.log_input(dataset, context=context)
 
 
-@_asking()
+@asking()
 def log_trial(
     parent: str,
     number: int,
@@ -281,118 +296,7 @@ def log_trial(
     return run_id
 
 
-@_asking()
-def register(
-    network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str
-) -> tuple[int, Alias]:
-    """Register the network of the active run, once, and move an alias to it.
-
-    The version is tagged with its test metrics and with the digest of the data that they were taken
-    on. It becomes `champion` when there is none, or when it is at least as accurate as the present
-    one on the same data; else `challenger`.
-
-    Args:
-        network: takes pixel values `(n, 1, height, width)`, gives logits `(n, classes)`.
-        example: such pixels, `uint8`, of two images or more.
-        metrics: test metrics, `accuracy` among them.
-        data: the digest.
-
-    Returns:
-        The number of the version, and its alias.
-    """
-    client = MlflowClient()
-    number = _version_of_active_run(client) or _add_version(network, example)
-    tags = {f"test_{name}": repr(value) for name, value in metrics.items()} | {"test_data": data}
-    for name, value in tags.items():
-        client.set_model_version_tag(MODEL, str(number), name, value)
-
-    champion = _champion(client)
-    alias: Alias = "challenger"
-    if champion is None or int(champion.version) == number or _beats(tags, champion.tags):
-        alias = "champion"
-        if "challenger" in client.get_model_version(MODEL, str(number)).aliases:
-            client.delete_registered_model_alias(MODEL, "challenger")
-    client.set_registered_model_alias(MODEL, alias, str(number))
-    return number, alias
-
-
-@_asking()
-def download_model(name: str, folder: Path) -> Path:
-    """Get the `.pth` of a registered model into a folder; return its path.
-
-    It is the file that the run of the version logged, as `mnist_cnn.model` reads it.
-
-    Args:
-        name: a model with an alias, `mnist-cnn@champion`, or with a version, `mnist-cnn/3`.
-        folder: must exist.
-
-    Raises `UserError` for a name of neither form; `stores.StoreError` when the store has no such
-    model, or does not answer.
-    """
-    model, mark, which = name.partition("@") if "@" in name else name.rpartition("/")
-    if not (model and which and (mark == "@" or which.isdecimal())):
-        raise UserError(
-            f"{name}: neither a .pth file nor a registered model, {MODEL}@champion or {MODEL}/3"
-        )
-    # One small file needs no progress bar.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    database = stores.sqlite_file(stores.tracking_uri())
-    if database and not database.exists():  # which MLflow would make
-        raise UserError(f"{database}: missing; run where the models were registered")
-    client = MlflowClient(stores.tracking_uri())
-    if mark == "@":
-        found = client.get_model_version_by_alias(model, which)
-    else:
-        found = client.get_model_version(model, which)
-    return Path(client.download_artifacts(found.run_id, "models/best_model.pth", str(folder)))
-
-
-def _add_version(network: nn.Module, example: Tensor) -> int:
-    """Log a network to the active run, without pickle, with signature and example; register it."""
-    active = mlflow.active_run().info
-    client = MlflowClient()
-    for cut_short in client.search_logged_models(
-        [active.experiment_id], f"source_run_id = '{active.run_id}'"
-    ):
-        client.delete_logged_model(cut_short.model_id)
-    images, logits = example.numpy(), network(example).detach().numpy()
-    signature = ModelSignature(
-        *(Schema([TensorSpec(a.dtype, (-1, *a.shape[1:]))]) for a in (images, logits))
-    )
-    with warnings.catch_warnings():
-        # Of weights that share memory, which these do not.
-        warnings.filterwarnings("ignore", "No complete tensor found")
-        logged = mlflow.pytorch.log_model(
-            network,
-            name="model",
-            signature=signature,
-            input_example=images,
-            serialization_format="pt2",
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "numpy")],
-        )
-    return int(mlflow.register_model(logged.model_uri, MODEL).version)
-
-
-def _version_of_active_run(client: MlflowClient) -> int | None:
-    active = mlflow.active_run()
-    versions = client.search_model_versions(f"name = '{MODEL}' and run_id = '{active.info.run_id}'")
-    return int(versions[0].version) if versions else None
-
-
-def _beats(tags: Mapping[str, str], champion: Mapping[str, str]) -> bool:
-    return tags["test_data"] == champion.get("test_data") and float(tags["test_accuracy"]) >= float(
-        champion["test_accuracy"]
-    )
-
-
-def _champion(client: MlflowClient) -> ModelVersion | None:
-    registered = client.search_registered_models(f"name = '{MODEL}'")
-    if not registered or "champion" not in registered[0].aliases:
-        return None
-    return client.get_model_version_by_alias(MODEL, "champion")
-
-
-@_asking()
+@asking()
 def _search(filter_string: str) -> list[Run]:
     """Runs of the experiment, the latest first."""
     runs: list[Run] = mlflow.search_runs(

@@ -1,0 +1,62 @@
+"""The committed `dvc.lock` is never stale: it is of the very sources and parameters beside it.
+
+All is read from the last commit, because `dvc repro` brings the working tree up to date.
+"""
+
+import hashlib
+import subprocess
+
+import pytest
+import yaml
+
+from clone import ROOT
+
+
+def committed(path: str) -> bytes:
+    return subprocess.run(
+        ["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+
+
+DEFINED = yaml.safe_load(committed("dvc.yaml"))["stages"]
+LOCKED = yaml.safe_load(committed("dvc.lock"))["stages"]
+MADE = {out["path"]: out["md5"] for stage in LOCKED.values() for out in stage["outs"]}
+
+
+def test_every_stage_is_recorded():
+    assert LOCKED.keys() == DEFINED.keys()
+
+
+@pytest.mark.parametrize("stage", DEFINED)
+def test_a_stage_is_recorded_with_the_command_and_parameters_of_the_commit(stage):
+    assert LOCKED[stage]["cmd"] == DEFINED[stage]["cmd"]
+    assert LOCKED[stage]["params"] == {
+        "params.yaml": {stage: yaml.safe_load(committed("params.yaml"))[stage]}
+    }
+
+
+@pytest.mark.parametrize("stage", DEFINED)
+def test_a_stage_is_recorded_with_the_sources_of_the_commit(stage):
+    deps = {dep["path"]: dep["md5"] for dep in LOCKED[stage]["deps"]}
+    sources = {path: digest for path, digest in deps.items() if path.startswith("src/")}
+
+    assert deps.keys() == set(DEFINED[stage]["deps"])
+    assert sources == {
+        path: hashlib.md5(committed(path), usedforsecurity=False).hexdigest() for path in sources
+    }
+
+
+@pytest.mark.parametrize("stage", DEFINED)
+def test_a_stage_is_recorded_with_what_the_earlier_ones_made(stage):
+    for dep in LOCKED[stage]["deps"]:
+        if dep["path"] in MADE:
+            assert dep["md5"] == MADE[dep["path"]], dep["path"]
+
+
+def test_the_reports_of_the_commit_are_those_recorded():
+    for path, digest in MADE.items():
+        found = subprocess.run(
+            ["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, check=False
+        )
+        if found.returncode == 0 and path.startswith("reports/"):
+            assert hashlib.md5(found.stdout, usedforsecurity=False).hexdigest() == digest, path
