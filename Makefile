@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+REV    ?= HEAD
 READY  := $(VENV)/.ready
 
 # Stages are run as `python src/….py`: with the environment of this project, whoever calls.
@@ -11,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article test chaos fuzz lint ui
+.PHONY: help setup data repro article compare test chaos fuzz lint ui
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,11 @@ repro: $(READY) ## download, tune, train, evaluate: whatever is not up to date
 
 article: data ## the article's own protocol, as the DVC experiment `article`
 	$(BIN)/dvc exp run --temp --force --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
+
+compare: $(READY) ## tell which results differ from those of the commit REV (HEAD), and how far
+	git diff --stat $(REV) -- reports
+	$(BIN)/dvc diff $(REV)
+	$(BIN)/dvc metrics diff --precision 8 $(REV)
 
 test: data ## run the tests
 	$(BIN)/python -m pytest

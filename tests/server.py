@@ -23,8 +23,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path, command: Sequence[str], port: int, **variables: str) -> Iterator[str]:
-    """Run a server in a folder until the block ends; yields its address when it answers."""
+def serve(
+    folder: Path, command: Sequence[str], port: int, *, path: str = "/health", **variables: str
+) -> Iterator[str]:
+    """Run a server in a folder until the block ends; yields its address when it answers at path."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "MAKE"))
     } | {
@@ -45,7 +47,7 @@ def serve(folder: Path, command: Sequence[str], port: int, **variables: str) -> 
         )
     try:
         deadline = time.monotonic() + 60
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not answers(f"http://127.0.0.1:{port}{path}"):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

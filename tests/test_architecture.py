@@ -22,7 +22,7 @@ ONLY_IMPORTERS = {
     "sklearn": {"metrics"},
     "matplotlib": {"plots"},
     "PIL": {"images"},
-    "mlflow": {"tracking", "registry"},
+    "mlflow": {"tracking", "registry", "records"},
 }
 
 

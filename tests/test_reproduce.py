@@ -1,0 +1,248 @@
+"""From a run back to its source: what a run has is made again, from git, and compared."""
+
+import json
+import runpy
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from clone import ROOT, make_clone
+from mnist_cnn.errors import UserError
+from mnist_cnn.files import md5
+
+TINY = {
+    "tune": {"trials": 3, "round_size": 3, "train_size": 300, "validation_size": 100},
+    "train": {"epochs": 1, "train_size": 300},
+    "evaluate": {"test_size": 200},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A clone with a run of a clean tree, one of changes never committed, and newer commits."""
+    clone = make_clone(tmp_path_factory.mktemp("project"))
+    clone.set_params(TINY)
+    clone.run("git", "commit", "--quiet", "--all", "--message", "a tiny slice")
+    clone.run("dvc", "repro")
+    clone.first = of_name(clone, "train")
+    clone.first_md5 = md5(clone.folder / "models/best_model.pth")
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message", "results")
+
+    clone.set_params({"train": {"epochs": 2}})
+    script = clone.folder / "src/train.py"
+    script.write_text(script.read_text().replace("import files", "import files", 1) + "# mine\n")
+    (clone.folder / "src/mine.py").write_text('"""New, and not committed."""\n')
+    clone.run("dvc", "repro")
+    clone.unclean = of_name(clone, "train")
+    clone.unclean_md5 = md5(clone.folder / "models/best_model.pth")
+    assert clone.unclean != clone.first
+
+    clone.run("git", "checkout", "--quiet", "--", ".")
+    (clone.folder / "src/mine.py").unlink()
+    clone.set_params({"train": {"epochs": 3}, "evaluate": {"worst_mistakes": 3}})
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message", "something else")
+    clone.before = state(clone)
+    return clone
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(request):
+    """Whatever was made again, this clone is as it was."""
+    yield
+    if "project" in request.fixturenames:
+        project = request.getfixturevalue("project")
+        assert state(project) == project.before
+
+
+def state(clone):
+    """All of a clone that making something again must leave as it is."""
+    return (
+        clone.run("git", "status", "--porcelain").stdout,
+        clone.run("git", "worktree", "list").stdout,
+        clone.read("dvc.lock"),
+        {run.info.run_id: run.info.end_time for run in clone.runs()},
+    )
+
+
+def of_name(clone, name):
+    """The id of the latest run of this name."""
+    return [run.info.run_id for run in clone.runs() if run.info.run_name == name][-1]
+
+
+def reproduce(clone, *arguments, check=True):
+    return clone.run("python", "src/reproduce.py", *arguments, check=check)
+
+
+@contextmanager
+def edited(clone, run, path):
+    """Yield an artifact of a run to write to, and put back what was there."""
+    file = Path(clone.mlflow.get_run(run).info.artifact_uri, path)
+    content = file.read_bytes()
+    try:
+        yield file
+    finally:
+        file.write_bytes(content)
+
+
+def test_a_run_is_computed_again_byte_for_byte(project):
+    output = reproduce(project, project.first, "--force").stdout
+
+    assert "Running stage 'tune'" in output
+    assert "the same  models/best_model.pth" in output
+    assert "the same  reports/evaluate/roc.png" in output
+    assert "differs" not in output
+    assert output.rstrip().endswith("all the same, byte for byte: 18 files")
+
+
+def test_what_the_cache_has_is_not_computed(project):
+    output = reproduce(project, project.first_md5).stdout
+
+    assert f"run {project.first} (train)" in output
+    assert "Stage 'tune' didn't change, skipping" in output
+    assert "Running stage" not in output
+    assert "all the same, byte for byte" in output
+
+
+def test_what_was_never_committed_is_made_again(project):
+    output = reproduce(project, project.unclean_md5).stdout
+
+    assert f"run {project.unclean} (train)" in output
+    assert "with changes that were not committed" in output
+    assert "Running stage 'train'" in output
+    assert "all the same, byte for byte" in output
+
+
+@pytest.mark.parametrize("name", ["mnist-cnn@champion", "models:/mnist-cnn/1"])
+def test_a_registered_model_leads_to_its_run(project, name):
+    version = (
+        project.mlflow.get_model_version_by_alias("mnist-cnn", "champion")
+        if "champion" in name
+        else project.mlflow.get_model_version("mnist-cnn", "1")
+    )
+    output = reproduce(project, name).stdout
+
+    assert f"run {version.run_id} (train)" in output
+    assert "all the same, byte for byte" in output
+
+
+def test_a_study_and_each_of_its_trials_are_made_again(project):
+    assert "reports/tune/trials.csv" in reproduce(project, of_name(project, "tune")).stdout
+
+    output = reproduce(project, of_name(project, "trial-002")).stdout
+    assert output.startswith("trial 2 of run ")
+    assert output.rstrip().endswith("the same  hyperparameters\nthe same  epochs\nall the same")
+
+
+def test_what_differs_is_told_with_how_far_it_is_apart(project, tmp_path):
+    def change_weights(file):
+        content = torch.load(file, weights_only=True)
+        next(iter(content["state_dict"].values()))[0] += 0.25
+        torch.save(content, file)
+
+    with (
+        edited(project, project.first, "models/best_model.pth") as weights,
+        edited(project, project.first, "evaluate/metrics.json") as metrics,
+    ):
+        change_weights(weights)
+        accuracy = json.loads(metrics.read_text())["accuracy"]
+        metrics.write_text(metrics.read_text().replace(f'"accuracy": {accuracy}', '"accuracy": 2'))
+        done = reproduce(project, project.first, "--keep", str(tmp_path / "again"), check=False)
+
+    assert done.returncode == 1
+    assert "differs   models/best_model.pth\n            weights: by 0.25 at most" in done.stdout
+    assert f"accuracy: 2 → {accuracy}" in done.stdout
+    assert "2 of 18 differ" in done.stderr
+    assert md5(tmp_path / "again/models/best_model.pth") == project.first_md5
+
+    project.run("git", "worktree", "remove", "--force", str(tmp_path / "again"))
+
+
+def test_interrupted_it_leaves_nothing_behind(project):
+    process = project.start("python", "src/reproduce.py", project.first, "--force")
+    for line in process.stdout:
+        if "Running stage 'tune'" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.communicate()[0]
+
+    assert process.returncode == 1
+    assert "Traceback" not in rest
+
+
+@pytest.fixture
+def refusal(project, monkeypatch):
+    """Why a run is refused."""
+    script = runpy.run_path(str(ROOT / "src/reproduce.py"))
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.folder}/mlflow.db")
+
+    def refusal(run):
+        monkeypatch.setattr("sys.argv", ["reproduce.py", run])
+        with pytest.raises(UserError) as refused:
+            script["main"]()
+        return str(refused.value)
+
+    return refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("0" * 32, "no run of this store has this id, or made a file of this MD5"),
+        ("champion", "neither a .pth file nor a registered model"),
+        ("models/none.pth", "missing"),
+        ("mnist-cnn/99", "mnist-cnn"),
+    ],
+)
+def test_what_no_run_is_called_is_refused(refusal, name, told):
+    assert told in refusal(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda of: of["versions"].update(torch="1.0.0"), "made with torch 1.0.0 (here 2"),
+        (lambda of: of.update(device="cuda"), "made with device cuda (here cpu)"),
+        (lambda of: of["commit"].update(revision="0" * 40), "is not in this clone; `git fetch`"),
+        (lambda of: of.update(commit=None), "made outside git"),
+        (
+            lambda of: of["inputs"].update({"src/evaluate.py": "0" * 32}),
+            "do not give what evaluate was made from: src/evaluate.py",
+        ),
+        (lambda of: of["params"].update(test_size=1), "made from: params.yaml: evaluate"),
+    ],
+)
+def test_what_cannot_be_made_again_here_is_refused_with_the_reason(project, refusal, change, told):
+    with edited(project, project.first, "provenance/evaluate.json") as file:
+        origin = json.loads(file.read_text())
+        change(origin)
+        file.write_text(json.dumps(origin))
+
+        assert told in refusal(project.first)
+
+
+def test_a_run_without_a_result_is_refused(project, refusal):
+    project.mlflow.update_run(project.first, status="FAILED")
+    try:
+        assert "is FAILED: it has no result" in refusal(project.first)
+    finally:
+        project.mlflow.update_run(project.first, status="FINISHED")
+
+
+def test_another_cpu_and_other_packages_are_told(project, refusal, capsys):
+    with edited(project, project.first, "provenance/evaluate.json") as file:
+        origin = json.loads(file.read_text())
+        origin["environment"] |= {"cpu": "abacus"}
+        origin["environment"]["packages"]["matplotlib"] = "1.0"
+        origin["commit"]["revision"] = "0" * 40  # that is enough to see
+        file.write_text(json.dumps(origin))
+        refusal(project.first)
+
+    told = capsys.readouterr().out
+    assert "another cpu may round otherwise: abacus then" in told
+    assert "other packages: matplotlib 1.0 (here " in told
