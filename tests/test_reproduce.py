@@ -26,7 +26,7 @@ def project(tmp_path_factory):
     clone = make_clone(tmp_path_factory.mktemp("project"))
     clone.set_params(TINY)
     clone.run("git", "commit", "--quiet", "--all", "--message", "a tiny slice")
-    clone.run("dvc", "repro")
+    clone.run("dvc", "repro", TUNE_WORKERS="1")
     clone.first = of_name(clone, "train")
     clone.first_md5 = md5(clone.folder / "models/best_model.pth")
     clone.run("git", "add", "--all")
@@ -74,8 +74,8 @@ def of_name(clone, name):
     return [run.info.run_id for run in clone.runs() if run.info.run_name == name][-1]
 
 
-def reproduce(clone, *arguments, check=True):
-    return clone.run("python", "src/reproduce.py", *arguments, check=check)
+def reproduce(clone, *arguments, check=True, **variables):
+    return clone.run("python", "src/reproduce.py", *arguments, check=check, **variables)
 
 
 @contextmanager
@@ -89,8 +89,8 @@ def edited(clone, run, path):
         file.write_bytes(content)
 
 
-def test_a_run_is_computed_again_byte_for_byte(project):
-    output = reproduce(project, project.first, "--force").stdout
+def test_a_run_is_computed_again_byte_for_byte_by_however_many_workers(project):
+    output = reproduce(project, project.first, "--force", TUNE_WORKERS="4").stdout
 
     assert "Running stage 'tune'" in output
     assert "the same  models/best_model.pth" in output
