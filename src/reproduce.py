@@ -1,6 +1,8 @@
 """Make the result of an MLflow run again, from git, and compare it with what the run has."""
 
 import argparse
+import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,8 +15,11 @@ What the run was made from is checked out into a worktree, which DVC brings up t
 run: commit, parameters, uncommitted changes. The working tree, the stores and the lock file of this
 clone stay as they are. Of a trial, its study is made again.
 
+What is run is the code of the run. Where others can write to the MLflow store, read the patch among
+its artifacts first.
+
 The exit status is 0 when every file is the same byte for byte, and 1 when one differs, or when the
-run cannot be made again.
+run cannot be made again. A folder that was kept goes with `git worktree remove --force FOLDER`.
 
 examples:
   python src/reproduce.py mnist-cnn@champion
@@ -26,30 +31,45 @@ examples:
 def main() -> None:
     """Rebuild, compare, and say what is the same."""
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
-        record, trial = records.read(records.find(options.run), Path(scratch))
-        last = record.sources[-1]
-        _introduce(record, trial, last)
-        _check(record, trial, last)
-
-        folder = options.keep or Path(scratch, "worktree")
-        with rebuild.worktree(last.provenance, last.commit, folder, keep=bool(options.keep)):
-            if not options.force:
-                rebuild.recall(folder, [source.provenance for source in record.sources])
-            rebuild.repro(folder, last.provenance.stage, force=options.force)
-            for source in record.sources:
-                for name in rebuild.other_inputs(source.provenance, folder):
-                    console.say(f"{name} is not as {source.provenance.stage} had it")
-            differences = _compare_trial(trial, folder) if trial else _compare(record, folder)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        differences, computed = _reproduce(options)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
     for name, lines in differences.items():
         console.say(f"{'differs ' if lines else 'the same'}  {name}")
         for line in lines:
             console.say(f"            {line}")
-    differing = sum(map(bool, differences.values()))
-    if differing:
+    if not computed:
+        console.say("nothing was computed, as git and DVC's cache have it all; --force computes it")
+    if differing := sum(map(bool, differences.values())):
         sys.exit(f"{differing} of {len(differences)} differ")
-    console.say("all the same" + ("" if trial else f", byte for byte: {len(differences)} files"))
+    console.say(f"all {len(differences)} are the same")
+
+
+def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]:
+    """What differs in each file, or in the trial; and whether anything was computed."""
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
+        record, trial = records.read(records.find(options.run), Path(scratch))
+        _introduce(record, trial)
+        _check(record, trial)
+        origins = [source.provenance for source in record.sources]
+        last = record.sources[-1]
+
+        folder = options.keep or Path(scratch, "worktree")
+        with rebuild.worktree(last.provenance, last.commit, folder, keep=bool(options.keep)):
+            if not options.force:
+                rebuild.recall(folder, origins)
+            computed = rebuild.repro(folder, origins[-1].stage, force=options.force)
+            for origin in origins:
+                for name in rebuild.other_inputs(origin, folder):
+                    console.say(f"{name} is not as {origin.stage} had it")
+            compared = (
+                _compare_trial(trial, origins[-1], folder) if trial else _compare(record, folder)
+            )
+    return compared, computed
 
 
 def _options() -> argparse.Namespace:
@@ -59,8 +79,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help="a run's id; a registered model, mnist-cnn@champion or mnist-cnn/3; a .pth file, or "
-        "the MD5 of any file that dvc.lock names and a run made",
+        help="a run's id; a registered model, mnist-cnn@champion or mnist-cnn/3; a .pth file; or "
+        "the MD5 of a .pth, best_params.json or trials.csv",
     )
     parser.add_argument(
         "--force", action="store_true", help="compute everything, also what DVC's cache has"
@@ -81,35 +101,39 @@ def _new_folder(text: str) -> Path:
     return folder
 
 
-def _introduce(
-    record: records.Record, trial: records.TrialRecord | None, source: records.Source
-) -> None:
-    what = f"trial {trial.number} of run" if trial else "run"
-    dirty = "" if source.commit.clean else " with changes that were not committed"
+def _introduce(record: records.Record, trial: records.TrialRecord | None) -> None:
+    """Say what the run is, and in what it was made other than it would be here."""
     console.say(
-        f"{what} {record.run_id} ({record.name}), of commit {source.commit.revision}{dirty}"
+        f"{f'trial {trial.number} of ' if trial else ''}run {record.run_id} ({record.name}), "
+        f"of commit {record.sources[-1].commit.revision}"
     )
-    then, now = source.environment, provenance.environment()
-    for key in ("cpu", "cpu_capability", "gpu"):
-        if then[key] != now[key]:
-            console.say(f"another {key} may round otherwise: {then[key]} then, {now[key]} now")
-    if others := _changes(then["packages"], now["packages"]):
-        console.say(f"other packages: {', '.join(others)}")
+    if patch := record.sources[-1].commit.patch:
+        changed = re.findall(r"^diff --git a/.* b/(.*)$", patch.decode(errors="replace"), re.M)
+        console.say(f"with changes that were not committed: {', '.join(changed)}")
+    now = provenance.environment()
+    for source in record.sources:
+        stage, then = source.provenance.stage, source.environment
+        for key in ("cpu", "cpu_capability", "gpu"):
+            if then[key] != now[key]:
+                console.say(
+                    f"{stage}: another {key} may round otherwise: {then[key]} then, {now[key]} now"
+                )
+        if others := _changes(then["packages"], now["packages"]):
+            console.say(f"{stage}: other packages: {', '.join(others)}")
 
 
-def _check(
-    record: records.Record, trial: records.TrialRecord | None, source: records.Source
-) -> None:
+def _check(record: records.Record, trial: records.TrialRecord | None) -> None:
     """Refuse what has nothing to compare with, or would be computed by other versions."""
     if record.status != "FINISHED" and not trial:
         raise UserError(f"run {record.run_id} is {record.status}: it has no result to compare with")
-    then = source.provenance.versions | {"device": source.provenance.device}
     here = provenance.versions() | {"device": compute.device().type}
-    if others := _changes(then, here):
-        raise UserError(
-            f"run {record.run_id} was made with {'; '.join(others)}; it can be made again in an "
-            "environment that has the same"
-        )
+    for source in record.sources:
+        then = source.provenance.versions | {"device": source.provenance.device}
+        if others := _changes(then, here):
+            raise UserError(
+                f"run {record.run_id} was made with {'; '.join(others)}; it can be made again in "
+                "an environment that has the same"
+            )
 
 
 def _changes(then: dict[str, str], here: dict[str, str]) -> list[str]:
@@ -121,21 +145,29 @@ def _changes(then: dict[str, str], here: dict[str, str]) -> list[str]:
 
 
 def _compare(record: records.Record, folder: Path) -> dict[str, list[str]]:
-    """What differs in each file that the run made."""
+    """What differs in each file that the stages of the run make, or that it has."""
+    made = record.made()
+    stages = [source.provenance.stage for source in record.sources]
     return {
-        str(path): comparison.files(then, folder / path) for path, then in record.made().items()
+        str(path): comparison.files(made[path], folder / path)
+        if path in made
+        else ["not among the artifacts of the run"]
+        for path in sorted({*made, *rebuild.outs(folder, stages)})
     }
 
 
-def _compare_trial(trial: records.TrialRecord, folder: Path) -> dict[str, list[str]]:
+def _compare_trial(
+    trial: records.TrialRecord, origin: provenance.Provenance, folder: Path
+) -> dict[str, list[str]]:
     """What differs in the hyperparameters and in the epochs of a trial."""
     (row,), epochs = (
         [row for row in comparison.rows(folder / path) if row.pop("number") == str(trial.number)]
         for path in ("reports/tune/trials.csv", "reports/tune/epochs.csv")
     )
-    known = {name: value for name, value in trial.row.items() if name in row}
+    searched = ["state", *origin.params["search_space"]]
+    then, now = ({name: of.get(name, "") for name in searched} for of in (trial.row, row))
     return {
-        "hyperparameters": comparison.tables([known], [{name: row[name] for name in known}]),
+        "hyperparameters": comparison.tables([then], [now]),
         "epochs": comparison.tables(trial.epochs, epochs),
     }
 

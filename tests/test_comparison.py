@@ -69,6 +69,11 @@ def test_other_bytes_of_the_same_values_are_told(pair):
     assert pair("a.png", b"a", b"b") == ["other bytes"]
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.pth"])
+def test_a_damaged_file_differs(pair, name):
+    assert pair(name, b"{\xff", b"") == ["other bytes, of which one is no such file"]
+
+
 def test_models_are_compared_weight_by_weight(tmp_path):
     torch.manual_seed(0)
     network = model.DeepCNN([2], [])

@@ -130,8 +130,8 @@ def test_the_run_of_an_experiment_is_made_again(project, grid):
     ]
     output = project.run("python", "src/reproduce.py", run).stdout
 
-    assert "with changes that were not committed" in output
-    assert "all the same, byte for byte" in output
+    assert "not committed: params.yaml" in output
+    assert "all 18 are the same" in output
 
 
 def test_an_experiment_in_the_workspace_has_its_runs_too(project, grid):

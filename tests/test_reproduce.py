@@ -34,12 +34,14 @@ def project(tmp_path_factory):
 
     clone.set_params({"train": {"epochs": 2}})
     script = clone.folder / "src/train.py"
-    script.write_text(script.read_text().replace("import files", "import files", 1) + "# mine\n")
+    script.write_text(script.read_text() + "# mine\n")
     (clone.folder / "src/mine.py").write_text('"""New, and not committed."""\n')
     clone.run("dvc", "repro")
     clone.unclean = of_name(clone, "train")
     clone.unclean_md5 = md5(clone.folder / "models/best_model.pth")
     assert clone.unclean != clone.first
+
+    clone.mlflow.set_registered_model_alias("mnist-cnn", "champion", "1")
 
     clone.run("git", "checkout", "--quiet", "--", ".")
     (clone.folder / "src/mine.py").unlink()
@@ -90,44 +92,51 @@ def edited(clone, run, path):
 
 
 def test_a_run_is_computed_again_byte_for_byte_by_however_many_workers(project):
-    output = reproduce(project, project.first, "--force", TUNE_WORKERS="4").stdout
+    elsewhere = project.folder.parent / "registry.db"
+    output = reproduce(
+        project,
+        project.first,
+        "--force",
+        TUNE_WORKERS="4",
+        MLFLOW_REGISTRY_URI=f"sqlite:///{elsewhere}",
+    ).stdout
 
     assert "Running stage 'tune'" in output
     assert "the same  models/best_model.pth" in output
     assert "the same  reports/evaluate/roc.png" in output
     assert "differs" not in output
-    assert output.rstrip().endswith("all the same, byte for byte: 18 files")
+    assert "nothing was computed" not in output
+    assert output.rstrip().endswith("all 18 are the same")
+    assert not elsewhere.exists()
 
 
 def test_what_the_cache_has_is_not_computed(project):
-    output = reproduce(project, project.first_md5).stdout
+    # As in a hook of git.
+    git = {"GIT_DIR": str(project.folder / ".git"), "GIT_INDEX_FILE": ".git/index"}
+    output = reproduce(project, project.first_md5, **git).stdout
 
     assert f"run {project.first} (train)" in output
     assert "Stage 'tune' didn't change, skipping" in output
     assert "Running stage" not in output
-    assert "all the same, byte for byte" in output
+    assert "nothing was computed, as git and DVC's cache have it all" in output
+    assert "all 18 are the same" in output
 
 
 def test_what_was_never_committed_is_made_again(project):
     output = reproduce(project, project.unclean_md5).stdout
 
     assert f"run {project.unclean} (train)" in output
-    assert "with changes that were not committed" in output
+    assert "not committed: params.yaml, src/mine.py, src/train.py" in output
     assert "Running stage 'train'" in output
-    assert "all the same, byte for byte" in output
+    assert "all 18 are the same" in output
 
 
 @pytest.mark.parametrize("name", ["mnist-cnn@champion", "models:/mnist-cnn/1"])
 def test_a_registered_model_leads_to_its_run(project, name):
-    version = (
-        project.mlflow.get_model_version_by_alias("mnist-cnn", "champion")
-        if "champion" in name
-        else project.mlflow.get_model_version("mnist-cnn", "1")
-    )
     output = reproduce(project, name).stdout
 
-    assert f"run {version.run_id} (train)" in output
-    assert "all the same, byte for byte" in output
+    assert f"run {project.first} (train)" in output
+    assert "all 18 are the same" in output
 
 
 def test_a_study_and_each_of_its_trials_are_made_again(project):
@@ -135,7 +144,8 @@ def test_a_study_and_each_of_its_trials_are_made_again(project):
 
     output = reproduce(project, of_name(project, "trial-002")).stdout
     assert output.startswith("trial 2 of run ")
-    assert output.rstrip().endswith("the same  hyperparameters\nthe same  epochs\nall the same")
+    assert "the same  hyperparameters\nthe same  epochs\n" in output
+    assert "all 2 are the same" in output
 
 
 def test_what_differs_is_told_with_how_far_it_is_apart(project, tmp_path):
@@ -145,9 +155,11 @@ def test_what_differs_is_told_with_how_far_it_is_apart(project, tmp_path):
         torch.save(content, file)
 
     with (
+        edited(project, project.first, "evaluate/roc.png") as lost,
         edited(project, project.first, "models/best_model.pth") as weights,
         edited(project, project.first, "evaluate/metrics.json") as metrics,
     ):
+        lost.unlink()
         change_weights(weights)
         accuracy = json.loads(metrics.read_text())["accuracy"]
         metrics.write_text(metrics.read_text().replace(f'"accuracy": {accuracy}', '"accuracy": 2'))
@@ -156,22 +168,28 @@ def test_what_differs_is_told_with_how_far_it_is_apart(project, tmp_path):
     assert done.returncode == 1
     assert "differs   models/best_model.pth\n            weights: by 0.25 at most" in done.stdout
     assert f"accuracy: 2 → {accuracy}" in done.stdout
-    assert "2 of 18 differ" in done.stderr
+    assert "reports/evaluate/roc.png\n            not among the artifacts" in done.stdout
+    assert "3 of 18 differ" in done.stderr
     assert md5(tmp_path / "again/models/best_model.pth") == project.first_md5
 
     project.run("git", "worktree", "remove", "--force", str(tmp_path / "again"))
 
 
-def test_interrupted_it_leaves_nothing_behind(project):
-    process = project.start("python", "src/reproduce.py", project.first, "--force")
-    for line in process.stdout:
-        if "Running stage 'tune'" in line:
-            break
-    process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_leaves_nothing_behind(project, tmp_path, how):
+    process = project.start(
+        "python", "src/reproduce.py", project.first, "--force", TMPDIR=str(tmp_path)
+    )
+    assert any("Running stage 'tune'" in line for line in process.stdout)
+    process.send_signal(how)
     rest = process.communicate()[0]
 
     assert process.returncode == 1
+    assert rest.endswith("interrupted\n")
     assert "Traceback" not in rest
+    assert not list(tmp_path.glob("reproduce-*"))
+    working = [link.resolve() for link in Path("/proc").glob("[0-9]*/cwd")]
+    assert not [folder for folder in working if folder.is_relative_to(tmp_path)]
 
 
 @pytest.fixture
@@ -193,10 +211,10 @@ def refusal(project, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("0" * 32, "no run of this store has this id, or made a file of this MD5"),
+        ("0" * 32, "no run of this store has this id, or is tagged with this MD5"),
         ("champion", "neither a .pth file nor a registered model"),
         ("models/none.pth", "missing"),
-        ("mnist-cnn/99", "mnist-cnn"),
+        ("mnist-cnn/99", "version=99"),
     ],
 )
 def test_what_no_run_is_called_is_refused(refusal, name, told):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import model
+from mnist_cnn.errors import UserError
 
 _ABSENT = "absent"
 
@@ -14,21 +15,25 @@ _ABSENT = "absent"
 def files(then: Path, now: Path) -> list[str]:
     """What differs between two files, a line each; empty when they are the same byte for byte.
 
-    JSON is compared value by value, CSV column by column, a `.pth` by its weights.
+    JSON is compared value by value, CSV column by column, a `.pth` by its weights; a file that is
+    damaged, only by its bytes.
     """
     if not now.exists():
         return ["not made now"]
     if then.read_bytes() == now.read_bytes():
         return []
-    match then.suffix:
-        case ".json":
-            lines = values(*(json.loads(path.read_text()) for path in (then, now)))
-        case ".csv":
-            lines = tables(rows(then), rows(now))
-        case ".pth":
-            lines = _weights(then, now)
-        case _:
-            return ["other bytes"]
+    try:
+        match then.suffix:
+            case ".json":
+                lines = values(*(json.loads(path.read_text()) for path in (then, now)))
+            case ".csv":
+                lines = tables(rows(then), rows(now))
+            case ".pth":
+                lines = _weights(then, now)
+            case _:
+                return ["other bytes"]
+    except (ValueError, csv.Error, UserError):
+        return ["other bytes, of which one is no such file"]
     return lines or ["the same values in other bytes"]
 
 

@@ -1,6 +1,7 @@
 """Making a result again from git: a worktree of the commit, in which DVC runs the stages."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,44 +14,50 @@ from mnist_cnn import data, files, params
 from mnist_cnn.errors import UserError
 from mnist_cnn.provenance import Commit, Provenance
 
-# Where this clone keeps its state, and what experiment of it is under way: not the worktree's.
-_STATE = ("DVC_ROOT", "DVC_EXP", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE")
-
+# Where this clone keeps its state, and what is under way in it: not the worktree's.
+_STATE = (
+    *("DVC_ROOT", "DVC_EXP", "MLFLOW_", "OPTUNA_"),
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT"),
+)
 
 # What comes from git. All else, stages make.
 _SOURCES = ("src/", "params.yaml")
+
+_PATIENCE = 20  # seconds that stages have to end
 
 
 @contextmanager
 def worktree(origin: Provenance, commit: Commit, folder: Path, *, keep: bool) -> Iterator[None]:
     """A worktree of a commit and its patch in a new folder, removed afterwards or kept.
 
-    It shares DVC's cache with this clone, and nothing else: its MLflow and Optuna stores are its
-    own.
-
     Raises `UserError` when this clone does not have the commit, or when commit and patch do not
     give the sources and the parameters of the stage.
     """
-    if _git("cat-file", "-e", f"{commit.revision}^{{commit}}").returncode:
+    if _git("rev-parse", "--show-prefix").stdout.strip():
+        raise UserError("the project is not the root of its git repository")
+    if (
+        not re.fullmatch("[0-9a-f]{40,64}", commit.revision)
+        or _git("cat-file", "-e", f"{commit.revision}^{{commit}}", check=False).returncode
+    ):
         raise UserError(f"commit {commit.revision} is not in this clone; `git fetch` may bring it")
-    _git("worktree", "add", "--quiet", "--detach", str(folder), commit.revision, check=True)
     try:
+        _git("worktree", "add", "--quiet", "--detach", str(folder), commit.revision)
         if commit.patch:
-            _git("-C", str(folder), "apply", "-", given=commit.patch, check=True)
+            _git("apply", "--whitespace=nowarn", "-", folder=folder, given=commit.patch)
         if others := [name for name in other_inputs(origin, folder) if name.startswith(_SOURCES)]:
             raise UserError(
                 f"commit {commit.revision} and the changes that were recorded do not give what "
                 f"{origin.stage} was made from: {', '.join(others)}"
             )
-        _share_cache(folder)
         yield
     finally:
         if not keep:
-            _git("worktree", "remove", "--force", str(folder))
+            _git("worktree", "remove", "--force", str(folder), check=False)
+            _git("worktree", "prune", check=False)
 
 
 def recall(folder: Path, origins: Sequence[Provenance]) -> None:
-    """Fill a worktree with what git and DVC's cache have of a result, if a commit records it.
+    """Fill a worktree with what git and DVC's cache have of a result, and share the cache with it.
 
     DVC then computes only what it does not find to be up to date.
 
@@ -58,15 +65,18 @@ def recall(folder: Path, origins: Sequence[Provenance]) -> None:
         folder: the worktree.
         origins: what the stages of the result were made from.
     """
+    cache = _dvc("cache", "dir").stdout.strip()
+    _dvc("config", "--local", "cache.dir", cache, folder=folder)
     inputs = {digest for origin in origins for digest in origin.inputs.values()}
     commits = _git("log", "--all", "--format=%H", "--", "dvc.lock").stdout.decode().split()
     for commit in commits:
-        lock = _git("show", f"{commit}:dvc.lock").stdout.decode()
+        lock = _git("show", f"{commit}:dvc.lock", check=False).stdout.decode()
         if all(digest in lock for digest in inputs):
-            _git("-C", str(folder), "checkout", commit, "--", "dvc.lock", "reports", check=True)
-            # Fails where the cache lacks anything, after all else is there.
-            _dvc("checkout", "--quiet", folder=folder)
+            for path in ("dvc.lock", "reports"):
+                _git("checkout", commit, "--", path, folder=folder, check=False)
             break
+    # Fails where the cache lacks anything, after all else is there.
+    _dvc("checkout", "--quiet", folder=folder, check=False)
 
 
 def other_inputs(origin: Provenance, folder: Path) -> list[str]:
@@ -81,12 +91,19 @@ def other_inputs(origin: Provenance, folder: Path) -> list[str]:
     return others
 
 
-def repro(folder: Path, stage: str, *, force: bool) -> None:
-    """Have DVC make a stage and all before it; `force` computes what the cache has, too.
+def repro(folder: Path, stage: str, *, force: bool) -> bool:
+    """Have DVC make a stage and all before it, with stores of MLflow and Optuna of their own.
+
+    Returns whether anything was computed, or taken from another result in DVC's cache; `force`
+    sees to the first.
 
     Raises `UserError` when a stage fails; what went wrong, it has said itself.
     """
-    environment = _environment()
+    # Then DVC does not advise to commit what it has made here.
+    _dvc("config", "--local", "core.autostage", "true", folder=folder)
+    lock = folder / "dvc.lock"
+    before = lock.stat().st_mtime_ns if lock.exists() else None
+    environment = _environment(folder)
     if data.RAW.is_dir():
         environment.setdefault("MNIST_DIR", str(data.RAW.resolve()))
     command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), stage]
@@ -100,57 +117,66 @@ def repro(folder: Path, stage: str, *, force: bool) -> None:
         raise
     if process.returncode:
         raise UserError(f"the stages could not be run again; {stage} was to be the last")
+    return lock.stat().st_mtime_ns != before
+
+
+def outs(folder: Path, stages: Sequence[str]) -> list[Path]:
+    """The files that stages make, as `dvc.yaml` in this folder names them."""
+    defined = params.read_yaml(folder / "dvc.yaml")["stages"]
+    return [
+        Path(out if isinstance(out, str) else next(iter(out)))
+        for stage in stages
+        for out in [*defined[stage].get("outs", []), *defined[stage].get("metrics", [])]
+    ]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and its group as Ctrl-C would, and wait for the last of them."""
+    """End a process and its group, and wait for the last of them, but not for ever."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-        while True:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
-def _share_cache(folder: Path) -> None:
-    cache = _dvc("cache", "dir", check=True).stdout.strip()
-    files.write_text(
-        folder / ".dvc/config.local",
-        # With autostage, DVC does not advise to commit what it has made here.
-        f"[cache]\n    dir = {cache}\n"
-        f"[core]\n    site_cache_dir = {folder}/.dvc/tmp/site\n    autostage = true\n",
-    )
-
-
-def _dvc(
-    *arguments: str, folder: Path = Path(), check: bool = False
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        check=check,
-        capture_output=True,
-        text=True,
-        env=_environment(),
-    )
-
-
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """That of this process, but for where this clone keeps its state."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_STATE)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    site = {} if folder == Path() else {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site")}
+    return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | site
+
+
+def _dvc(
+    *arguments: str, folder: Path = Path(), check: bool = True
+) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        env=_environment(folder),
+    )
+    if check and done.returncode:
+        raise UserError(f"dvc {arguments[0]}: {done.stderr.strip()}")
+    return done
 
 
 def _git(
-    *arguments: str, given: bytes | None = None, check: bool = False
+    *arguments: str, folder: Path = Path(), given: bytes | None = None, check: bool = True
 ) -> "subprocess.CompletedProcess[bytes]":
     # Without the hooks of this clone, of which DVC's would check out what is to be computed.
     done = subprocess.run(
         ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+        cwd=folder,
         check=False,
         capture_output=True,
         input=given,
+        env=_environment(folder),
     )
     if check and done.returncode:
         raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")

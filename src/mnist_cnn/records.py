@@ -71,8 +71,9 @@ def find(name: str) -> Run:
     """The run that a person means.
 
     Args:
-        name: a run's id; the MD5 of a file that a run made; such a file itself, a `.pth`; or a
-            registered model, as `registry.find_version` takes it.
+        name: a run's id; the MD5 of a file that a run is tagged with, `best_model.pth`,
+            `best_params.json` or `trials.csv`; a `.pth` itself; or a registered model, as
+            `registry.find_version` takes it.
 
     Raises `UserError` when the store has none, or cannot be asked.
     """
@@ -102,7 +103,7 @@ def _that_made(client: MlflowClient, digest: str, name: str) -> Run:
     for run in found:
         if digest in run.data.tags.values():
             return run
-    raise UserError(f"{name}: no run of this store has this id, or made a file of this MD5")
+    raise UserError(f"{name}: no run of this store has this id, or is tagged with this MD5")
 
 
 @tracking.asking()
