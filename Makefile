@@ -33,10 +33,12 @@ repro: $(READY) ## download, tune, train, evaluate: whatever is not up to date
 article: data ## the article's own protocol, as the DVC experiment `article`
 	$(BIN)/dvc exp run --temp --force --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
 
-compare: $(READY) ## tell which results differ from those of the commit REV (HEAD), and how far
-	git diff --stat $(REV) -- reports
-	$(BIN)/dvc diff $(REV)
+compare: $(READY) ## tell in what the results here differ from those of the commit REV (HEAD)
+	git --no-pager diff --stat $(REV) -- reports
+	$(BIN)/dvc diff --hide-missing $(REV)
+	$(BIN)/dvc params diff $(REV)
 	$(BIN)/dvc metrics diff --precision 8 $(REV)
+	@echo "That is all in which the results here differ from those of $(REV)."
 
 test: data ## run the tests
 	$(BIN)/python -m pytest

@@ -42,8 +42,12 @@ def main() -> None:
         console.say(f"{'differs ' if lines else 'the same'}  {name}")
         for line in lines:
             console.say(f"            {line}")
+    if options.keep:
+        console.say(
+            f"kept in {options.keep}; `git worktree remove --force {options.keep}` ends that"
+        )
     if not computed:
-        console.say("nothing was computed, as git and DVC's cache have it all; --force computes it")
+        console.say("nothing was computed, as this clone has it all; --force computes it")
     if differing := sum(map(bool, differences.values())):
         sys.exit(f"{differing} of {len(differences)} differ")
     console.say(f"all {len(differences)} are the same")
@@ -62,6 +66,7 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
         with rebuild.worktree(last.provenance, last.commit, folder, keep=bool(options.keep)):
             if not options.force:
                 rebuild.recall(folder, origins)
+            console.say(f"in {folder}, with stores of its own:")
             computed = rebuild.repro(folder, origins[-1].stage, force=options.force)
             for origin in origins:
                 for name in rebuild.other_inputs(origin, folder):
@@ -118,8 +123,11 @@ def _introduce(record: records.Record, trial: records.TrialRecord | None) -> Non
                 console.say(
                     f"{stage}: another {key} may round otherwise: {then[key]} then, {now[key]} now"
                 )
-        if others := _changes(then["packages"], now["packages"]):
-            console.say(f"{stage}: other packages: {', '.join(others)}")
+        both = then["packages"].keys() & now["packages"].keys()
+        if others := _changes(
+            *({name: of["packages"][name] for name in both} for of in (then, now))
+        ):
+            console.say(f"{stage}: other versions of packages: {', '.join(others)}")
 
 
 def _check(record: records.Record, trial: records.TrialRecord | None) -> None:

@@ -118,7 +118,7 @@ def test_what_the_cache_has_is_not_computed(project):
     assert f"run {project.first} (train)" in output
     assert "Stage 'tune' didn't change, skipping" in output
     assert "Running stage" not in output
-    assert "nothing was computed, as git and DVC's cache have it all" in output
+    assert "nothing was computed, as this clone has it all" in output
     assert "all 18 are the same" in output
 
 
@@ -212,7 +212,7 @@ def refusal(project, monkeypatch):
     ("name", "told"),
     [
         ("0" * 32, "no run of this store has this id, or is tagged with this MD5"),
-        ("champion", "neither a .pth file nor a registered model"),
+        ("champion", "neither the id of a run nor an MD5"),
         ("models/none.pth", "missing"),
         ("mnist-cnn/99", "version=99"),
     ],
@@ -263,4 +263,4 @@ def test_another_cpu_and_other_packages_are_told(project, refusal, capsys):
 
     told = capsys.readouterr().out
     assert "another cpu may round otherwise: abacus then" in told
-    assert "other packages: matplotlib 1.0 (here " in told
+    assert "other versions of packages: matplotlib 1.0 (here " in told

@@ -84,6 +84,11 @@ def find(name: str) -> Run:
             raise UserError(f"{name}: missing")
         return _that_made(client, md5(path), name)
     if not _DIGEST.fullmatch(name):
+        if not {"@", "/"} & set(name):
+            raise UserError(
+                f"{name}: neither the id of a run nor an MD5, of 32 hexadecimal digits, nor a .pth "
+                f"file, nor a registered model, {registry.MODEL}@champion or {registry.MODEL}/3"
+            )
         return client.get_run(registry.find_version(name).run_id)
     try:
         return client.get_run(name)
