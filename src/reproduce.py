@@ -60,20 +60,18 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
         _introduce(record, trial)
         _check(record, trial)
         origins = [source.provenance for source in record.sources]
-        last = record.sources[-1]
+        last, commit = origins[-1], record.sources[-1].commit
 
         folder = options.keep or Path(scratch, "worktree")
-        with rebuild.worktree(last.provenance, last.commit, folder, keep=bool(options.keep)):
+        with rebuild.worktree(last, commit, folder, keep=bool(options.keep)):
             if not options.force:
                 rebuild.recall(folder, origins)
             console.say(f"in {folder}, with stores of its own:")
-            computed = rebuild.repro(folder, origins[-1].stage, force=options.force)
+            computed = rebuild.repro(folder, last.stage, force=options.force)
             for origin in origins:
                 for name in rebuild.other_inputs(origin, folder):
                     console.say(f"{name} is not as {origin.stage} had it")
-            compared = (
-                _compare_trial(trial, origins[-1], folder) if trial else _compare(record, folder)
-            )
+            compared = _compare_trial(trial, last, folder) if trial else _compare(record, folder)
     return compared, computed
 
 
@@ -108,12 +106,12 @@ def _new_folder(text: str) -> Path:
 
 def _introduce(record: records.Record, trial: records.TrialRecord | None) -> None:
     """Say what the run is, and in what it was made other than it would be here."""
-    console.say(
-        f"{f'trial {trial.number} of ' if trial else ''}run {record.run_id} ({record.name}), "
-        f"of commit {record.sources[-1].commit.revision}"
-    )
-    if patch := record.sources[-1].commit.patch:
-        changed = re.findall(r"^diff --git a/.* b/(.*)$", patch.decode(errors="replace"), re.M)
+    commit = record.sources[-1].commit
+    of_study = f"trial {trial.number} of " if trial else ""
+    console.say(f"{of_study}run {record.run_id} ({record.name}), of commit {commit.revision}")
+    if commit.patch:
+        patch = commit.patch.decode(errors="replace")
+        changed = re.findall(r"^diff --git a/.* b/(.*)$", patch, re.M)
         console.say(f"with changes that were not committed: {', '.join(changed)}")
     now = provenance.environment()
     for source in record.sources:
@@ -123,10 +121,10 @@ def _introduce(record: records.Record, trial: records.TrialRecord | None) -> Non
                 console.say(
                     f"{stage}: another {key} may round otherwise: {then[key]} then, {now[key]} now"
                 )
-        both = then["packages"].keys() & now["packages"].keys()
-        if others := _changes(
-            *({name: of["packages"][name] for name in both} for of in (then, now))
-        ):
+        packages = {
+            name: version for name, version in then["packages"].items() if name in now["packages"]
+        }
+        if others := _changes(packages, {name: now["packages"][name] for name in packages}):
             console.say(f"{stage}: other versions of packages: {', '.join(others)}")
 
 

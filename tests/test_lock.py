@@ -12,10 +12,17 @@ import yaml
 from clone import ROOT
 
 
+def git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
+
+
 def committed(path: str) -> bytes:
-    return subprocess.run(
-        ["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, check=True
-    ).stdout
+    return git("show", f"HEAD:{path}")
+
+
+def md5_of(path: str) -> str:
+    """The MD5 of a file of the commit."""
+    return hashlib.md5(committed(path), usedforsecurity=False).hexdigest()
 
 
 DEFINED = yaml.safe_load(committed("dvc.yaml"))["stages"]
@@ -41,9 +48,7 @@ def test_a_stage_is_recorded_with_the_sources_of_the_commit(stage):
     sources = {path: digest for path, digest in deps.items() if path.startswith("src/")}
 
     assert deps.keys() == set(DEFINED[stage]["deps"])
-    assert sources == {
-        path: hashlib.md5(committed(path), usedforsecurity=False).hexdigest() for path in sources
-    }
+    assert sources == {path: md5_of(path) for path in sources}
 
 
 @pytest.mark.parametrize("stage", DEFINED)
@@ -54,16 +59,8 @@ def test_a_stage_is_recorded_with_what_the_earlier_ones_made(stage):
 
 
 def test_the_reports_of_the_commit_are_those_recorded():
-    reports = subprocess.run(
-        ["git", "ls-tree", "-r", "--name-only", "HEAD", "reports"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    kept = {path: committed(path) for path in reports if not path.endswith(".gitignore")}
+    listed = git("ls-tree", "-r", "--name-only", "HEAD", "reports").decode().split()
+    reports = [path for path in listed if not path.endswith(".gitignore")]
 
-    assert "reports/evaluate/metrics.json" in kept
-    assert {path: hashlib.md5(kept[path], usedforsecurity=False).hexdigest() for path in kept} == {
-        path: MADE[path] for path in kept
-    }
+    assert "reports/evaluate/metrics.json" in reports
+    assert {path: md5_of(path) for path in reports} == {path: MADE[path] for path in reports}

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,12 @@ _STATE = (
 # What comes from git. All else, stages make.
 _SOURCES = ("src/", "params.yaml")
 
+_TOOLS = {
+    # Without the hooks of this clone, of which DVC's would check out what is to be computed.
+    "git": ("git", "-c", f"core.hooksPath={os.devnull}"),
+    "dvc": (sys.executable, "-m", "dvc"),
+}
+
 _PATIENCE = 20  # seconds that stages have to end
 
 
@@ -34,17 +40,17 @@ def worktree(origin: Provenance, commit: Commit, folder: Path, *, keep: bool) ->
     Raises `UserError` when this clone does not have the commit, or when commit and patch do not
     give the sources and the parameters of the stage.
     """
-    if _git("rev-parse", "--show-prefix").stdout.strip():
+    if _run("git", "rev-parse", "--show-prefix").stdout.strip():
         raise UserError("the project is not the root of its git repository")
     if (
         not re.fullmatch("[0-9a-f]{40,64}", commit.revision)
-        or _git("cat-file", "-e", f"{commit.revision}^{{commit}}", check=False).returncode
+        or _run("git", "cat-file", "-e", f"{commit.revision}^{{commit}}", check=False).returncode
     ):
         raise UserError(f"commit {commit.revision} is not in this clone; `git fetch` may bring it")
     try:
-        _git("worktree", "add", "--quiet", "--detach", str(folder), commit.revision)
+        _run("git", "worktree", "add", "--quiet", "--detach", str(folder), commit.revision)
         if commit.patch:
-            _git("apply", "--whitespace=nowarn", "-", folder=folder, given=commit.patch)
+            _run("git", "apply", "--whitespace=nowarn", "-", folder=folder, given=commit.patch)
         if others := [name for name in other_inputs(origin, folder) if name.startswith(_SOURCES)]:
             raise UserError(
                 f"commit {commit.revision} and the changes that were recorded do not give what "
@@ -53,8 +59,8 @@ def worktree(origin: Provenance, commit: Commit, folder: Path, *, keep: bool) ->
         yield
     finally:
         if not keep:
-            _git("worktree", "remove", "--force", str(folder), check=False)
-            _git("worktree", "prune", check=False)
+            _run("git", "worktree", "remove", "--force", str(folder), check=False)
+            _run("git", "worktree", "prune", check=False)
 
 
 def recall(folder: Path, origins: Sequence[Provenance]) -> None:
@@ -66,28 +72,32 @@ def recall(folder: Path, origins: Sequence[Provenance]) -> None:
         folder: the worktree.
         origins: what the stages of the result were made from.
     """
-    cache = _dvc("cache", "dir").stdout.strip()
-    _dvc("config", "--local", "cache.dir", cache, folder=folder)
-    inputs = {digest for origin in origins for digest in origin.inputs.values()}
+    cache = _run("dvc", "cache", "dir").stdout.decode().strip()
+    _run("dvc", "config", "--local", "cache.dir", cache, folder=folder)
     here = Path("dvc.lock")
-    if here.exists() and all(digest in here.read_text() for digest in inputs):
+    if here.exists() and _records(here.read_text(), origins):
         shutil.copy2(here, folder)
         shutil.copytree("reports", folder / "reports", dirs_exist_ok=True)
-    else:
-        _recall_commit(folder, inputs)
+    elif commit := _latest_record(origins):
+        for path in ("dvc.lock", "reports"):
+            _run("git", "checkout", commit, "--", path, folder=folder, check=False)
     # Fails where the cache lacks anything, after all else is there.
-    _dvc("checkout", "--quiet", folder=folder, check=False)
+    _run("dvc", "checkout", "--quiet", folder=folder, check=False)
 
 
-def _recall_commit(folder: Path, inputs: Set[str]) -> None:
-    """Check out lock file and reports of the latest commit whose lock file has all these MD5s."""
-    commits = _git("log", "--all", "--format=%H", "--", "dvc.lock").stdout.decode().split()
-    for commit in commits:
-        lock = _git("show", f"{commit}:dvc.lock", check=False).stdout.decode()
-        if all(digest in lock for digest in inputs):
-            for path in ("dvc.lock", "reports"):
-                _git("checkout", commit, "--", path, folder=folder, check=False)
-            return
+def _latest_record(origins: Sequence[Provenance]) -> str | None:
+    """The latest commit whose lock file records these stages."""
+    commits = _run("git", "log", "--all", "--format=%H", "--", "dvc.lock").stdout
+    for commit in commits.decode().split():
+        lock = _run("git", "show", f"{commit}:dvc.lock", check=False).stdout.decode()
+        if _records(lock, origins):
+            return commit
+    return None
+
+
+def _records(lock: str, origins: Sequence[Provenance]) -> bool:
+    """Whether the text of a lock file has the MD5 of each input of these stages."""
+    return all(digest in lock for origin in origins for digest in origin.inputs.values())
 
 
 def other_inputs(origin: Provenance, folder: Path) -> list[str]:
@@ -105,19 +115,24 @@ def other_inputs(origin: Provenance, folder: Path) -> list[str]:
 def repro(folder: Path, stage: str, *, force: bool) -> bool:
     """Have DVC make a stage and all before it, with stores of MLflow and Optuna of their own.
 
-    Returns whether anything was computed, or taken from another result in DVC's cache; `force`
-    sees to the first.
+    Args:
+        folder: the worktree.
+        stage: the last one to be made.
+        force: also make what is up to date.
+
+    Returns:
+        Whether DVC made anything.
 
     Raises `UserError` when a stage fails; what went wrong, it has said itself.
     """
     # Then DVC does not advise to commit what it has made here.
-    _dvc("config", "--local", "core.autostage", "true", folder=folder)
+    _run("dvc", "config", "--local", "core.autostage", "true", folder=folder)
     lock = folder / "dvc.lock"
     before = lock.stat().st_mtime_ns if lock.exists() else None
     environment = _environment(folder)
     if data.RAW.is_dir():
         environment.setdefault("MNIST_DIR", str(data.RAW.resolve()))
-    command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else []), stage]
+    command = [*_TOOLS["dvc"], "repro", *(["--force"] if force else []), stage]
     # In a group of its own, so that all of it can be ended, and waited for, before the folder is
     # removed.
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
@@ -161,28 +176,16 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | site
 
 
-def _dvc(
-    *arguments: str, folder: Path = Path(), check: bool = True
-) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        check=False,
-        capture_output=True,
-        text=True,
-        env=_environment(folder),
-    )
-    if check and done.returncode:
-        raise UserError(f"dvc {arguments[0]}: {done.stderr.strip()}")
-    return done
-
-
-def _git(
-    *arguments: str, folder: Path = Path(), given: bytes | None = None, check: bool = True
+def _run(
+    tool: str,
+    *arguments: str,
+    folder: Path = Path(),
+    given: bytes | None = None,
+    check: bool = True,
 ) -> "subprocess.CompletedProcess[bytes]":
-    # Without the hooks of this clone, of which DVC's would check out what is to be computed.
+    """Run git or DVC; raises `UserError` with what it says where it fails, if that is to matter."""
     done = subprocess.run(
-        ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+        [*_TOOLS[tool], *arguments],
         cwd=folder,
         check=False,
         capture_output=True,
@@ -190,5 +193,6 @@ def _git(
         env=_environment(folder),
     )
     if check and done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise UserError(f"{tool} {arguments[0]}: {said}")
     return done
