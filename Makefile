@@ -44,7 +44,8 @@ test: data ## run the tests
 	$(BIN)/python -m pytest
 
 chaos: data ## kill the pipeline fifty times, fill its disk, …, and see that nothing is lost
-	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest tests/test_recovery.py tests/test_faults.py
+	CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/python -m pytest -o faulthandler_timeout=0 \
+		tests/test_recovery.py tests/test_faults.py
 
 fuzz: $(READY) ## feed the readers of IDX, images and parameters five thousand inputs a test
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz -k refused \

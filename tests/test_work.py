@@ -4,6 +4,7 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import yaml
@@ -117,15 +118,19 @@ def other():
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
-def test_a_second_process_waits_for_the_first(other, capsys, killed):
+def test_a_second_process_waits_for_the_first(other, monkeypatch, killed):
     process, end = other
     name = next(stores.checkpoints().glob("*/name")).read_text()
+    said = SimpleQueue()
+    monkeypatch.setattr(work.console, "say", said.put)
 
     with ThreadPoolExecutor(1) as thread:
         second = thread.submit(do)
-        while "another process is at this very train" not in capsys.readouterr().out:
+        try:
+            assert said.get(timeout=60).startswith("another process is at this very train")
             assert not second.done()
-        process.kill() if killed else end.set()
+        finally:  # or the thread would wait for ever
+            process.kill() if killed else end.set()
         assert second.result() == name
 
 
