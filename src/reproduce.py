@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,8 +30,6 @@ examples:
 def main() -> None:
     """Rebuild, compare, and say what is the same."""
     options = _options()
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         differences, computed = _reproduce(options)
     except KeyboardInterrupt:

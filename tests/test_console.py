@@ -78,7 +78,7 @@ def test_a_fault_of_ours_is_not_hidden(start):
     assert script.returncode == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_interrupted_script_closes_what_is_open_and_says_how_to_go_on(start, number):
     script = start("""
     with opened(), opened():

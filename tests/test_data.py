@@ -289,10 +289,17 @@ INTERPOLATIONS = pytest.mark.parametrize("interpolation", ["nearest", "bilinear"
 
 
 @INTERPOLATIONS
-def test_without_rotation_and_translation_nothing_moves(test_split, interpolation):
+@pytest.mark.parametrize("rotation", [0, 1e-6])
+def test_without_rotation_and_translation_nothing_moves(test_split, interpolation, rotation):
     images = test_split.images[:100]
-    same = data.augment(images, rotation=0, translation=0, interpolation=interpolation)
+    same = data.augment(images, rotation=rotation, translation=0, interpolation=interpolation)
     assert torch.allclose(same, images.float(), atol=0.01)
+
+
+def test_where_nothing_is_to_move_no_random_numbers_are_drawn(test_split):
+    before = torch.get_rng_state()
+    data.augment(test_split.images[:5], rotation=0, translation=0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @given(

@@ -95,6 +95,7 @@ def test_the_experiment_article_searches_what_the_article_did(runs):
 
     assert 32 <= int(params["conv1_out_channels"]) <= 128
     assert 64 <= int(params["conv2_out_channels"]) <= 256
+    assert params["crop"] == "0"
     assert 128 <= int(params["fc1_out_features"]) <= 512
     assert (params["optimizer"], params["learning_rate"]) == ("adam", "0.001")
     assert (params["schedule"], params["batch_norm"]) == ("constant", "False")

@@ -108,6 +108,28 @@ def test_as_many_poolings_as_the_pixels_allow_are_accepted(convolutions, size):
     assert network(digits(2, size)).shape == (2, 4)
 
 
+def test_a_cropped_network_answers_as_one_of_smaller_images_would():
+    network = seeded([4, 6], [8], batch_norm=True, crop=3).eval()
+    small = DeepCNN([4, 6], [8], batch_norm=True, image_size=22).eval()
+    small.load_state_dict(network.state_dict())
+    images = digits(5)
+
+    assert torch.equal(network(images), small(images[..., 3:25, 3:25]))
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "crop", "reason"),
+    [
+        (4, 7, "4 poolings .* 14 pixels"),
+        (0, 14, "0 poolings .* 0 pixels"),
+        (0, -1, "crop is -1, expected 0 or more"),
+    ],
+)
+def test_a_crop_that_leaves_too_little_or_adds_something_is_refused(convolutions, crop, reason):
+    with pytest.raises(ValueError, match=reason):
+        DeepCNN([2] * convolutions, [], crop=crop)
+
+
 def test_whole_and_fractional_pixel_values_are_on_one_scale():
     network = seeded([3], [4])
     torch.testing.assert_close(network(digits(3)), network(digits(3).float()), rtol=0, atol=0)
@@ -322,6 +344,7 @@ OTHER_VERSION = {
 }
 MISFIT = {
     "other-widths": lambda: with_architecture(conv_layers=[3]),
+    "a-crop-below-nothing": lambda: with_architecture(crop=-2),
     "more-layers": lambda: with_architecture(fc_layers=[3, 3]),
     "no-normalisation": lambda: with_architecture(batch_norm=False),
     "too-many-poolings": lambda: with_architecture(conv_layers=[2] * 5),

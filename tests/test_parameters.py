@@ -154,6 +154,8 @@ def weights(flat, real_train):
         ("n_fc_layers", 1),
         ("batch_norm", True),
         ("dropout", 0.2),
+        ("crop", 2),
+        ("label_smoothing", 0.1),
         ("optimizer", "adam"),
         ("optimizer", "sgd"),
         ("learning_rate", 0.02),

@@ -211,7 +211,7 @@ BAD = [
         id="logarithmic in steps",
     ),
     pytest.param(
-        {f"{SPACE}.conv1_out_channels.log": True},
+        {f"{SPACE}.conv1_out_channels.log": True, f"{SPACE}.conv1_out_channels.step": 4},
         [f"{SPACE}.conv1_out_channels", "logarithmic range has no step", "4"],
         id="logarithmic whole numbers in steps",
     ),
@@ -278,6 +278,15 @@ BAD = [
         {f"{SPACE}.fc_layers": {"type": "int", "low": 7, "high": 9}},
         ["tune", "fc_layers"],
         id="layers as a range",
+    ),
+    pytest.param(
+        {
+            f"{SPACE}.n_conv_layers": {"type": "int", "low": 2, "high": 4},
+            f"{SPACE}.crop": {"type": "int", "low": 0, "high": 9},
+            FIXED: {"conv4_out_channels": 8},
+        },
+        ["tune", "search_space at its highest", "at most 3 convolutions"],
+        id="crop and convolutions that are too much together",
     ),
     pytest.param(
         {"tune.seed": 2**64}, ["tune.seed: ", f"(found {2**64})"], id="seed no generator takes"
@@ -478,6 +487,11 @@ def test_a_network_without_widths_has_no_layers():
             {"conv3_out_channels": 1, "conv4_out_channels": 1, "conv5_out_channels": 1},
             "at most 4 convolutions",
             id="five convolutions",
+        ),
+        pytest.param(
+            {"conv3_out_channels": 1, "conv4_out_channels": 1, "crop": 7},
+            "at most 3 convolutions, as each halves the 14 pixels",
+            id="four convolutions of a cropped image",
         ),
         pytest.param({"conv1_out_channels": 0}, "is 0, expected", id="width 0"),
         pytest.param({"conv1_out_channels": 8.0}, "is 8.0, expected", id="width 8.0"),

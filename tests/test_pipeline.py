@@ -61,7 +61,7 @@ def test_the_best_hyperparameters_are_those_of_the_best_trial(clone):
     chosen = json.loads(clone.read("reports/tune/best_params.json"))
 
     assert str(chosen["learning_rate"]) == best["learning_rate"]
-    assert str(chosen["batch_norm"]) == best["batch_norm"]
+    assert str(chosen["batch_size"]) == best["batch_size"]
     assert chosen["schedule"] == "one_cycle"
 
 

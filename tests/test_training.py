@@ -110,6 +110,20 @@ def test_a_loss_that_is_no_number_is_an_error(digits):
         trained(digits, settings(learning_rate=1e30, optimizer="sgd", batch_norm=False))
 
 
+def test_the_loss_is_of_the_true_labels_where_smoothed_ones_are_learnt(digits):
+    hyperparameters = settings(
+        label_smoothing=0.5,
+        **{"batch_norm": False, "dropout": 0.0, "rotation": 0.0, "translation": 0.0},
+        batch_size=600,
+    )
+    untrained = training.build(hyperparameters, 0)
+    loss, _ = training.validate(untrained, digits[0])
+
+    _, history = trained(digits, hyperparameters, stop_after=1)
+
+    assert history[0].train_loss == pytest.approx(loss, rel=1e-5)
+
+
 def test_figures_of_validation_are_of_the_whole_set_whatever_the_batch(digits):
     network, _ = trained(digits)
     validation = digits[1]

@@ -20,6 +20,8 @@ def configure(threads: int) -> torch.device:
     a result.
     """
     torch.set_num_threads(threads)
+    # Without it, cuBLAS may add up in any order, and PyTorch refuses to call it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # As `use_deterministic_algorithms(True)`, which would first import the compiler for a second.
     torch.set_deterministic_debug_mode("error")
     return device()

@@ -27,9 +27,12 @@ def progress(total: int, what: str, unit: str) -> "tqdm[Any]":
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a script: what a person can mend ends it with one line on standard error and status 1.
 
-    SIGTERM is taken as Ctrl-C is: both raise `KeyboardInterrupt`, so that what is open is closed.
+    SIGTERM and SIGHUP, unless they are ignored as under `nohup`, are taken as Ctrl-C is: all raise
+    `KeyboardInterrupt`, so that what is open is closed.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         main()
     except UserError as error:

@@ -158,8 +158,10 @@ def augment(
 
     Returns:
         `float32` pixel values of the same shape and range; what comes from outside is black (0).
-        Draws from PyTorch's global generator of the images' device.
+        Draws from PyTorch's global generator of the images' device, unless nothing is to move.
     """
+    if not rotation and not translation:
+        return images.float()
     count, _, height, width = images.shape
     angle, dx, dy = (torch.rand(3, count, device=images.device) * 2 - 1).unbind()
     cos, sin = torch.cos(angle * math.radians(rotation)), torch.sin(angle * math.radians(rotation))

@@ -21,7 +21,6 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from ruamel.yaml import YAML
@@ -29,7 +28,7 @@ from ruamel.yaml.error import YAMLError
 
 from mnist_cnn.errors import UserError
 
-MAX_POOLINGS = 4  # 28 pixels, halved: 14, 7, 3, 1
+IMAGE_SIZE = 28  # that of `data`, which imports PyTorch, as reading parameters should not
 
 _WIDTHS = {
     "conv": re.compile(r"conv[1-9][0-9]*_out_channels"),
@@ -61,12 +60,15 @@ class Hyperparameters(Section):
     """
 
     conv_layers: tuple[PositiveInt, ...]
-    """Channels after each convolution, 0 to 4 of them."""
+    """Channels after each convolution, as many as leave a pixel: each halves the image's side."""
     fc_layers: tuple[PositiveInt, ...]
     """Features after each hidden linear layer."""
     batch_norm: bool = False
     dropout: Fraction = 0.0
     """Probability of dropping an input of each linear layer."""
+    crop: Annotated[int, Field(ge=0, lt=IMAGE_SIZE // 2)] = 0
+    """Pixels of each side of the image that are not looked at. MNIST's digits fill 20 × 20 of its
+    28 × 28 pixels, so that the border is mostly black; 4 pixels of it are half of the image."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: PositiveFloat = 1e-3
     """Of `constant`, the rate; of `one_cycle`, its peak."""
@@ -75,6 +77,8 @@ class Hyperparameters(Section):
     """`one_cycle` (Smith 2018) also moves the momentum, or Adam's first beta, from 0.95 to 0.85 and
     back."""
     batch_size: PositiveInt = 64
+    label_smoothing: Fraction = 0.0
+    """Part of the label that is shared out among all classes (Szegedy et al. 2016)."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
     """Largest angle of augmentation, in degrees."""
     translation: Fraction = 0.1
@@ -94,14 +98,15 @@ class Hyperparameters(Section):
         }
         return {key: value for key, value in flat.items() if key not in known} | layers
 
-    @field_validator("conv_layers")
-    @classmethod
-    def _leave_a_pixel(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
-        if len(layers) > MAX_POOLINGS:
+    @model_validator(mode="after")
+    def _leave_a_pixel(self) -> Self:
+        side = IMAGE_SIZE - 2 * self.crop
+        most = side.bit_length() - 1
+        if len(self.conv_layers) > most:
             raise ValueError(
-                f"at most {MAX_POOLINGS} convolutions, as each halves the 28 pixels of a side"
+                f"at most {most} convolutions, as each halves the {side} pixels of a side"
             )
-        return layers
+        return self
 
 
 def _layers(flat: dict[str, Any], kind: str) -> tuple[int, ...]:
@@ -240,13 +245,17 @@ class Tune(Section):
             )
         for name in self.search_space.keys() & self.hyperparameters.keys():
             raise ValueError(f"search_space.{name} is fixed in hyperparameters too")
-        first = {name: _extremes(range_)[0] for name, range_ in self.search_space.items()}
+        ends = {name: _extremes(range_) for name, range_ in self.search_space.items()}
+        first = {name: values[0] for name, values in ends.items()}
         _check_flat(self.hyperparameters | first, "hyperparameters and search_space")
-        for name, range_ in self.search_space.items():
-            for value in _extremes(range_):
+        for name, values in ends.items():
+            for value in values:
                 _check_flat(
                     self.hyperparameters | first | {name: value}, f"search_space.{name} at {value}"
                 )
+        # Two of them can be too much together: many convolutions of a cropped image.
+        last = {name: values[-1] for name, values in ends.items()}
+        _check_flat(self.hyperparameters | last, "search_space at its highest")
         return self
 
 

@@ -91,11 +91,17 @@ def search(
     with _asking():
         trials = [_thaw(frozen) for frozen in study.get_trials()]
     yield from trials
+    earlier: list[FrozenTrial] = []
     for start in range(0, tune.trials, tune.round_size):
         numbers = range(start, min(start + tune.round_size, tune.trials))
+        earlier += [_freeze(trial, tune.search_space) for trial in trials[len(earlier) : start]]
         if numbers[-1] < len(trials):
             continue
-        earlier = [_freeze(trial, tune.search_space) for trial in trials[:start]]
+        completed = [
+            create_trial(value=trial.value, intermediate_values=trial.intermediate_values)
+            for trial in earlier
+            if trial.state == TrialState.COMPLETE
+        ]
         proposals = zip(numbers, propose(tune, earlier, numbers), strict=True)
         tasks = {
             number: partial(
@@ -104,7 +110,7 @@ def search(
                 number,
                 hyperparameters,
                 derive_seed(tune.seed, number, 1),
-                earlier,
+                completed,
                 tune,
                 path(number),
             )
@@ -163,16 +169,19 @@ def run_trial(
     number: int,
     hyperparameters: dict[str, Any],
     seed: int,
-    earlier: Sequence[FrozenTrial],
+    completed: Sequence[FrozenTrial],
     tune: Tune,
     checkpoint: Path | None,
 ) -> Trial:
     """Run a trial to its end, or until it is pruned by comparison with those of earlier rounds.
 
+    Of these it is given the completed ones, and of each the values alone: they are all that a
+    pruner reads, and a process reads them from another 100 times as fast.
+
     An exception in the objective makes a failed trial; it is not raised, but for `OSError`.
     """
     study = optuna.create_study(direction="maximize", pruner=_pruner(tune.pruner))
-    study.add_trials(earlier)
+    study.add_trials(completed)
     judge = study.ask()
     history: list[Epoch] = []
     times = [time.time()]

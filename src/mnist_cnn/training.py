@@ -31,9 +31,9 @@ class DivergedError(FailedWorkError):
 class Epoch:
     """The figures of one pass over the training examples.
 
-    Losses are mean cross-entropies in nats, accuracies fractions. Those of training are of the
-    augmented batches as they were learnt from; those of validation, where there is any, are taken
-    after the epoch.
+    Losses are mean cross-entropies with the true labels in nats, accuracies fractions. Those of
+    training are of the augmented batches as they were learnt from; those of validation, where there
+    is any, are taken after the epoch.
     """
 
     epoch: int  # from 1
@@ -60,6 +60,7 @@ def build(hyperparameters: Hyperparameters, seed: int) -> DeepCNN:
         hyperparameters.fc_layers,
         batch_norm=hyperparameters.batch_norm,
         dropout=hyperparameters.dropout,
+        crop=hyperparameters.crop,
     )
 
 
@@ -113,7 +114,7 @@ def fit(
 
 
 @torch.inference_mode()
-def validate(model: DeepCNN, digits: Digits, batch_size: int = 1000) -> tuple[float, float]:
+def validate(model: DeepCNN, digits: Digits, batch_size: int = 250) -> tuple[float, float]:
     """Mean cross-entropy and accuracy, without augmentation."""
     model.eval()
     losses, hits = [], []
@@ -150,13 +151,14 @@ def _train_epoch(
         )
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             logits: Tensor = model(images)
-        loss = F.cross_entropy(logits.float(), labels)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=hyperparameters.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
         # Summed on the device: reading a number each step would wait for it.
-        loss_sum += loss.detach() * len(batch)
+        loss_sum += F.cross_entropy(logits.detach(), labels, reduction="sum")
         hits += (logits.detach().argmax(1) == labels).sum()
     return float(loss_sum) / len(order), int(hits) / len(order)
 
