@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article compare test chaos fuzz lint ui
+.PHONY: help setup data repro article compare test chaos fuzz speedrun lint ui
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ chaos: data ## kill the pipeline fifty times, fill its disk, …, and see that n
 fuzz: $(READY) ## feed the readers of IDX, images and parameters five thousand inputs a test
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz -k refused \
 		tests/test_data.py tests/test_images.py tests/test_params.py
+
+speedrun: data ## time how soon `fit` is as accurate as the article, beside other recipes
+	$(BIN)/python benchmarks/speedrun.py --article
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check

@@ -1,0 +1,83 @@
+"""How near `fit` is to bare arithmetic: forward, backward and step on one batch, over and over.
+
+    python benchmarks/floor.py
+
+`fit` selects and augments its batches, follows its schedule, counts its hits and keeps a
+checkpoint besides. Both take turns, with the same network, batch size and number of steps.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+import article
+from mnist_cnn import compute, data, params, training
+
+BEST = Path("reports/tune/best_params.json")
+
+
+def bare(hyperparameters: params.Hyperparameters, digits: data.Digits) -> float:
+    """Seconds of an epoch's steps on one batch."""
+    model = training.build(hyperparameters, seed=0).train()
+    optimizer = torch.optim.AdamW(model.parameters(), hyperparameters.learning_rate, fused=True)
+    images, labels = digits.select(torch.arange(hyperparameters.batch_size))
+    begun = time.perf_counter()
+    for _ in range(math.ceil(len(digits.labels) / hyperparameters.batch_size)):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    return time.perf_counter() - begun
+
+
+def fit(hyperparameters: params.Hyperparameters, digits: data.Digits) -> float:
+    """Seconds of an epoch of `fit`, with a checkpoint at its end."""
+    model = training.build(hyperparameters, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        for _ in training.fit(
+            model,
+            hyperparameters,
+            digits,
+            epochs=1,
+            seed=0,
+            checkpoint=Path(folder, "checkpoint.pt"),
+        ):
+            pass
+        return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=20_000, help="examples (default 20,000)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each (default 5)")
+    options = parser.parse_args()
+    train = data.load("train")
+    _, best = params.load_hyperparameters(BEST)
+
+    print("| network | threads | bare, s | `fit`, s | ratio |")
+    print("|---|--:|--:|--:|--:|")
+    for name, hyperparameters, threads, repeats in [
+        ("the default's best", best, 1, options.repeats),
+        ("the default's best", best, 2, options.repeats),
+        ("the article's", params.Hyperparameters.model_validate(article.HYPERPARAMETERS), 2, 3),
+    ]:
+        compute.configure(threads)
+        (digits,) = data.subset(train, (options.size,), seed=0)
+        pairs = [
+            (bare(hyperparameters, digits), fit(hyperparameters, digits))
+            for _ in range(repeats + 1)
+        ][1:]  # the first one warms
+        floor, ours = map(statistics.median, zip(*pairs, strict=True))
+        ratio = statistics.median(ours / floor for floor, ours in pairs)
+        print(f"| {name} | {threads} | {floor:.2f} | {ours:.2f} | {ratio:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

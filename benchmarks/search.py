@@ -1,0 +1,112 @@
+"""What a search costs besides its trials, and what workers gain.
+
+python benchmarks/search.py
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from mnist_cnn import data, params, search, stores, workers
+from mnist_cnn.training import Epoch
+
+
+def trivial(
+    hyperparameters: dict[str, Any], _seed: int, _checkpoint: Path | None
+) -> Iterator[Epoch]:
+    """A trial of two epochs that takes no time."""
+    rate = hyperparameters["learning_rate"]
+    for epoch in (1, 2):
+        yield Epoch(epoch, 0.0, 0.0, 0.0, 1 - (rate - 0.01) ** 2 - 0.1 / epoch)
+
+
+def seconds(tune: params.Tune, objective: search.Objective, executor: Executor) -> float:
+    """How long a search takes, with its study in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = search.open_study("benchmark", f"sqlite:///{folder}/optuna.db")
+        begun = time.perf_counter()
+        for _ in search.search(tune, objective, study, executor):
+            pass
+        return time.perf_counter() - begun
+
+
+def occupation(study: optuna.Study) -> tuple[float, float, float]:
+    """How a study in Optuna's storage used its time.
+
+    Returns:
+        Seconds from its first trial's start to its last one's end; of these, the fraction in which
+        no trial ran, and the number of trials that ran at once on average.
+    """
+    trials = sorted(
+        (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
+        for trial in study.get_trials(deepcopy=False)
+    )
+    begun, end = trials[0][0], trials[0][0]
+    idle = 0.0
+    for start, stop in trials:
+        idle += max(0.0, start - end)
+        end = max(end, stop)
+    span = end - begun
+    return span, idle / span, sum(stop - start for start, stop in trials) / span
+
+
+def main() -> None:
+    """Print Markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--trials", type=int, nargs="*", default=[100, 300, 1000])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    tune = params.load().tune
+
+    print("| trials that take no time | seconds | a trial, ms |")
+    print("|--:|--:|--:|")
+    with workers.pool(1) as executor:
+        executor.submit(int).result()
+        for trials in options.trials:
+            taken = seconds(tune.model_copy(update={"trials": trials}), trivial, executor)
+            print(f"| {trials:,} | {taken:.1f} | {1000 * taken / trials:.1f} |", flush=True)
+
+    short = tune.model_copy(
+        update={"trials": 2 * tune.round_size, "epochs": 1, "train_size": 10_000}
+    )
+    train, validation = data.subset(
+        data.load("train"), (short.train_size, short.validation_size), short.seed
+    )
+    for tensor in (*train, *validation):
+        tensor.share_memory_()
+    objective = partial(search.train_network, tune=short, train=train, validation=validation)
+    print("\n| workers | seconds | trials a second, of the first row's |")
+    print("|--:|--:|--:|")
+    alone = 0.0
+    for size in options.workers:
+        with workers.pool(size) as executor:
+            seconds(short, objective, executor)  # starts and warms the processes
+            taken = statistics.median(
+                seconds(short, objective, executor) for _ in range(options.repeats)
+            )
+        alone = alone or taken
+        print(f"| {size} | {taken:.1f} | {alone / taken:.2f} |", flush=True)
+
+    storage = stores.study_storage()
+    print("\n| study | trials | seconds | no trial running | trials at once |")
+    print("|---|--:|--:|--:|--:|")
+    for summary in optuna.get_all_study_summaries(storage):
+        if not summary.n_trials:
+            continue
+        study = optuna.load_study(study_name=summary.study_name, storage=storage)
+        span, idle, at_once = occupation(study)
+        name, count = summary.study_name, summary.n_trials
+        print(f"| {name} | {count} | {span:.0f} | {idle:.1%} | {at_once:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""How soon `fit` is as accurate as the article, beside what it is measured against.
+
+    python benchmarks/speedrun.py --article
+
+Times are of training alone, from tensors in memory to the trained network; `fit` and the recipe of
+`one_epoch.py` take turns, so that a busy machine slows them alike. Of the article's training, from
+files, with `--article` one epoch of its five is timed after them. What `fit` trains is in
+`speedrun.yaml`, and was chosen with `--validation`, so that the test set judges what is fixed.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import article
+import one_epoch
+from mnist_cnn import compute, data, params, training
+
+RECIPE = Path(__file__).with_name("speedrun.yaml")
+BASELINE = "one epoch, `channels_last`"
+
+
+def fit(
+    hyperparameters: params.Hyperparameters, digits: data.Digits, epochs: int, seed: int
+) -> nn.Module:
+    """Train as the stages do, with `build` and `fit`."""
+    model = training.build(hyperparameters, seed)
+    for _ in training.fit(model, hyperparameters, digits, epochs=epochs, seed=seed):
+        pass
+    return model
+
+
+def timed(train: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
+    """What `train` returns, and the seconds it took."""
+    begun = time.perf_counter()
+    model = train()
+    return model, time.perf_counter() - begun
+
+
+def megaflops(model: nn.Module) -> float:
+    """Millions of operations to learn from one example, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 1, 28, 28)).sum().backward()
+    return counter.get_total_flops() / 2e6
+
+
+def time_the_article(digits: data.Digits) -> float:
+    """Seconds of the article's training; prints them beside those of `fit` with its network."""
+    hyperparameters = params.Hyperparameters.model_validate(article.HYPERPARAMETERS)
+    model, theirs = timed(lambda: next(article.train(epochs=1, seed=0)))
+    _, ours = timed(partial(fit, hyperparameters, digits, 1, 0))
+    print(
+        f"the article's training: 5 × {theirs:.0f} s, {megaflops(model):.1f} MFLOP an example; "
+        f"the same in `fit`: 5 × {ours:.0f} s, {ours / theirs:.2f} of it\n"
+    )
+    return 5 * theirs
+
+
+def main() -> None:
+    """Print a Markdown table of all recipes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5, help="trainings of each recipe (default 5)")
+    parser.add_argument("--threads", type=int, default=2, help="default 2")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"default {RECIPE.name}")
+    parser.add_argument(
+        "--article", action="store_true", help="time an epoch of the article's training too"
+    )
+    parser.add_argument(
+        "--validation", action="store_true", help="judge on 5,000 of the training images"
+    )
+    options = parser.parse_args()
+    compute.configure(options.threads)
+
+    everything = data.load("train")
+    train, test = everything, data.load("test")
+    if options.validation:
+        train, test = data.subset(everything, (55_000, 5_000), seed=0)
+    recipe = params.read_yaml(options.recipe)
+    hyperparameters = params.Hyperparameters.model_validate(recipe["hyperparameters"])
+    trainings: dict[str, Callable[[int], nn.Module]] = {
+        BASELINE: partial(one_epoch.train, one_epoch.prepare(train)),
+        **{
+            f"`fit`, epochs: {epochs}": partial(fit, hyperparameters, train, epochs)
+            for epochs in recipe["epochs"]
+        },
+    }
+    fit(hyperparameters, data.subset(train, (10_000,), 0)[0], epochs=1, seed=0)  # warm
+    models: dict[str, nn.Module] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in trainings}
+    accuracies: dict[str, list[float]] = {name: [] for name in trainings}
+    for seed in range(options.seeds):
+        for name, training_ in trainings.items():
+            models[name], taken = timed(partial(training_, seed))
+            seconds[name].append(taken)
+            accuracies[name].append(training.validate(models[name], test)[1])
+    article_seconds = time_the_article(everything) if options.article else None
+
+    print(
+        "| recipe | accuracy, mean and deviation | range | MFLOP an example | seconds "
+        "| of the baseline's time | faster than the article |"
+    )
+    print("|---|---|---|--:|--:|--:|--:|")
+    for name in trainings:
+        median = statistics.median(seconds[name])
+        ratio = statistics.median(
+            ours / theirs for ours, theirs in zip(seconds[name], seconds[BASELINE], strict=True)
+        )
+        low, high = min(accuracies[name]), max(accuracies[name])
+        spread = statistics.stdev(accuracies[name]) if options.seeds > 1 else 0.0
+        faster = f"{article_seconds / median:.0f} ×" if article_seconds else ""
+        print(
+            f"| {name} | {statistics.mean(accuracies[name]):.3%} ± {100 * spread:.3f} "
+            f"| {low:.2%} to {high:.2%} | {megaflops(models[name]):.2f} | {median:.2f} "
+            f"| {ratio:.2f} | {faster} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

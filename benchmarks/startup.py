@@ -1,0 +1,66 @@
+"""What a person waits for besides the arithmetic: imports, a run with nothing to do, answers.
+
+python benchmarks/startup.py   # in a clone that has run `dvc repro`
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from mnist_cnn import data
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds that a command takes, and the largest memory of its process in MB."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return time.perf_counter() - begun, usage.ru_maxrss * 1024 / 1e6
+
+
+def write_images(folder: Path, count: int) -> None:
+    """The first test images as PNG files."""
+    for number, pixels in enumerate(data.load("test").images[:count, 0].numpy()):
+        Image.fromarray(pixels).save(folder / f"{number:05}.png", compress_level=1)
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each (default 3)")
+    options = parser.parse_args()
+
+    print("| what | seconds | memory, MB |\n|---|--:|--:|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_images(folder, 10_000)
+        python, dvc = sys.executable, str(Path(sys.executable).with_name("dvc"))
+        commands = {
+            f"imports of `{stage}.py`": [
+                python,
+                "-c",
+                f"import runpy; runpy.run_path('src/{stage}.py')",
+            ]
+            for stage in ("download", "tune", "train", "evaluate")
+        } | {
+            "`dvc repro` with nothing to do": [dvc, "repro", "--quiet"],
+            "`predict.py` on one image": [python, "src/predict.py", f"{folder}/00000.png"],
+            "`predict.py` on 10,000": [python, "src/predict.py", str(folder)],
+        }
+        for what, command in commands.items():
+            taken, memory = zip(*(run(command) for _ in range(options.repeats)), strict=True)
+            print(f"| {what} | {statistics.median(taken):.1f} | {max(memory):,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
