@@ -9,8 +9,9 @@ from clone import ROOT, make_clone
 from mnist_cnn import data
 
 # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C,
-# which is among the things tested.
+# and `nohup` the end of the terminal, which are among the things tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 settings.register_profile("default", deadline=None)
