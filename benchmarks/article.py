@@ -1,6 +1,8 @@
 """Baseline: the article's training, told again plainly, one PIL image at a time.
 
-python benchmarks/article.py --epochs 5
+    python benchmarks/article.py --epochs 5
+
+Images come from the files of `download`, through a `DataLoader`.
 """
 
 import argparse
@@ -73,7 +75,7 @@ def train(epochs: int, seed: int) -> Iterator[nn.Module]:
 
 def main() -> None:
     """Print the time and the test accuracy after each epoch."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

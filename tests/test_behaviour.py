@@ -126,8 +126,11 @@ def test_noise_takes_confidence_in_the_truth(subject):
     assert clean > little > much
 
 
-def test_an_image_without_a_digit_gets_less_confidence_than_digits_do(subject):
-    """A black one. Of what resembles no image of MNIST, as plain grey, it may say anything."""
-    black = torch.zeros((1, 1, 28, 28), dtype=torch.uint8)
-    confidence = model.predict(subject.network, black).max()
+@pytest.mark.parametrize("level", [pytest.param(0, id="black"), pytest.param(128, id="grey")])
+def test_an_image_without_a_digit_gets_less_confidence_than_digits_do(subject, level, request):
+    if request.node.callspec.params == {"subject": "best-model", "level": 128}:
+        known = "the best model is sure of a digit on plain grey: see benchmarks/LOG.md"
+        request.applymarker(pytest.mark.xfail(reason=known))
+    blank = torch.full((1, 1, 28, 28), level, dtype=torch.uint8)
+    confidence = model.predict(subject.network, blank).max()
     assert confidence < subject.probabilities.max(1).values.mean()
