@@ -1,5 +1,6 @@
 """What several modules of tests share."""
 
+import shutil
 import signal
 
 import pytest
@@ -31,3 +32,23 @@ def clone(tmp_path_factory):
 def real_train():
     """The 60,000 training examples."""
     return data.load("train", ROOT / "data/MNIST/raw")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    """How Playwright starts the Chromium of this machine; without one the test is skipped."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    arguments = "no-sandbox disable-gpu no-first-run disable-background-networking"
+    arguments += " disable-component-update disable-sync"
+    return browser_type_launch_args | {
+        "executable_path": chromium,
+        "args": [f"--{argument}" for argument in arguments.split()],
+    }
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    """A window as wide as a laptop's."""
+    return browser_context_args | {"viewport": {"width": 1440, "height": 900}}
