@@ -195,15 +195,7 @@ def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
     The noise is three standard deviations of what most of the border shows.
     """
-    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in grey.shape), indexing="ij")
-    plane = [np.ones(grey.shape), x, y]
-    difference, deviation = _subtract_background(grey, plane)
-    if deviation > 1:
-        # Photographs are darker in their corners. But strokes that touch the border bend a surface
-        # too, so that it stays flat unless that is clearly worse.
-        curved, curved_deviation = _subtract_background(grey, [*plane, x**2, y**2])
-        if curved_deviation < 0.7 * deviation:
-            difference, deviation = curved, curved_deviation
+    difference, deviation = _subtract_background(grey)
     # The median is 1 / 1.4826 of the standard deviation of a normal distribution.
     noise = 3 * 1.4826 * deviation
     # Strokes differ most, so in the third power they outweigh whatever else is uneven.
@@ -211,13 +203,30 @@ def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return (towards * difference - noise).clip(0), noise
 
 
-def _subtract_background(
-    grey: NDArray[np.float64], terms: Sequence[NDArray[np.float64]]
+def _subtract_background(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Subtract the tone, or the surface, that fits most of the border; and the median left there."""
+    border = np.ones(grey.shape, bool)
+    border[1:-1, 1:-1] = False
+    tone = grey[0, 0]
+    if (grey[border] == tone).all():  # drawn, not photographed; as quick as it is frequent
+        return grey - tone, 0.0
+    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in grey.shape), indexing="ij")
+    plane = [np.ones(grey.shape), x, y]
+    difference, deviation = _subtract_surface(grey, plane, border)
+    if deviation > 1:
+        # Photographs are darker in their corners. But strokes that touch the border bend a surface
+        # too, so that it stays flat unless that is clearly worse.
+        curved, curved_deviation = _subtract_surface(grey, [*plane, x**2, y**2], border)
+        if curved_deviation < 0.7 * deviation:
+            return curved, curved_deviation
+    return difference, deviation
+
+
+def _subtract_surface(
+    grey: NDArray[np.float64], terms: Sequence[NDArray[np.float64]], border: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
     """Subtract the sum of terms that fits most of the border; and the median left there."""
     basis = np.stack(terms, axis=-1)
-    border = np.ones(grey.shape, bool)
-    border[1:-1, 1:-1] = False
     difference = grey - basis @ _fit(basis[border], grey[border])
     return difference, float(np.median(np.abs(difference[border])))
 
