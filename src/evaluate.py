@@ -1,7 +1,11 @@
 """Stage `evaluate`: look at the test set, once; report every figure; register the model."""
 
+import argparse
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +16,11 @@ from mnist_cnn import (
     files,
     metrics,
     model,
+    model_card,
+    notes,
     params,
     plots,
+    probes,
     provenance,
     registry,
     tracking,
@@ -21,19 +28,25 @@ from mnist_cnn import (
 )
 
 REPORTS = Path("reports/evaluate")
+CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
+TRAINING = Path("reports/train/metrics.json")
+BEST_PARAMS = Path("reports/tune/best_params.json")
 
 
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
+    console.options(argparse.ArgumentParser(description=__doc__))
     evaluate = params.load().evaluate
     origin = provenance.of_stage("evaluate")
+    training = json.loads(TRAINING.read_text())
     (digits,) = data.subset(data.load("test"), (evaluate.test_size,), seed=0)
-    network = model.load(MODEL)
     device = compute.configure(evaluate.threads)
-    probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
+    network = model.load(MODEL).to(device)
+    probabilities = model.predict(network, digits.images.to(device)).cpu().numpy()
 
     summary = _write_report(evaluate, digits, probabilities)
+    _write_card(evaluate, origin, training, network, digits, probabilities, summary)
     console.say(
         f"test accuracy {summary['accuracy']:.2%} "
         f"({summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%} "
@@ -41,12 +54,15 @@ def main() -> None:
     )
 
     images, _ = data.paths("test")
-    with tracking.run_that_made(MODEL, "train", origin, provenance.commit()):
+    note = notes.model(training, summary, tested=len(digits.labels), confidence=evaluate.confidence)
+    with tracking.run_that_made(MODEL, "train", origin, provenance.commit()) as run:
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset("mnist-test", digits, images, "testing")
         tracking.log_folder(REPORTS)
+        tracking.log_made(CARD)
+        tracking.describe(run, note)
         version, alias = registry.register(
-            network.cpu(), digits.images[:2], summary, digits.digest()
+            network.cpu(), digits.images[:2], summary, digits.digest(), note
         )
     work.sweep()  # DVC has recorded the training by now
     console.say(f"registered as {registry.MODEL} version {version}, the {alias}")
@@ -114,6 +130,38 @@ def _write_report(
     }.items():
         files.write_png(REPORTS / f"{name}.png", figure)
     return summary
+
+
+def _write_card(
+    evaluate: params.Evaluate,
+    origin: provenance.Provenance,
+    training: Mapping[str, Any],
+    network: model.DeepCNN,
+    digits: data.Digits,
+    probabilities: np.ndarray,
+    summary: Mapping[str, float],
+) -> None:
+    """Show the model what is no digit too, and write its card."""
+    labels = digits.labels.numpy()
+    device = next(network.parameters()).device
+    sure = {
+        kind: model.predict(network, images.to(device)).amax(1).cpu()
+        for kind, images in probes.probes(digits.images, seed=0).items()
+    }
+    card = model_card.Facts(
+        architecture=network.architecture,
+        hyperparameters=json.loads(BEST_PARAMS.read_text()),
+        training=training,
+        summary=summary,
+        confidence=evaluate.confidence,
+        tested=len(labels),
+        per_class=metrics.per_class(labels, probabilities, confidence=evaluate.confidence),
+        confusions=metrics.confusions(metrics.confusion_matrix(labels, probabilities), 5),
+        limits=probes.sureness(sure),
+        inputs={path: md5 for path, md5 in origin.inputs.items() if not path.startswith("src/")},
+        versions=origin.versions,
+    )
+    files.write_text(CARD, model_card.render(card))
 
 
 if __name__ == "__main__":

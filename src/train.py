@@ -1,5 +1,6 @@
 """Stage `train`: train the best hyperparameters on the whole training set, and keep the model."""
 
+import argparse
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from mnist_cnn import (
     data,
     files,
     model,
+    notes,
     params,
     plots,
     provenance,
@@ -26,6 +28,7 @@ MODEL = Path("models/best_model.pth")
 
 def main() -> None:
     """Train, or go on training, and write the model and how it came to be."""
+    console.options(argparse.ArgumentParser(description=__doc__))
     train = params.load().train
     origin = provenance.of_stage("train")
     flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
@@ -56,19 +59,21 @@ def main() -> None:
                 f"epoch {epoch.epoch:3}: loss {epoch.train_loss:.4f}, "
                 f"accuracy {epoch.train_accuracy:.2%}"
             )
+            bar.set_postfix_str(f"accuracy {epoch.train_accuracy:.2%}", refresh=False)
             bar.update()
         model.save(network, MODEL)
         files.write_csv(REPORTS / "history.csv", history)
-        files.write_json(
-            REPORTS / "metrics.json",
-            {
-                "train_loss": epoch.train_loss,
-                "train_accuracy": epoch.train_accuracy,
-                "parameters": sum(weights.numel() for weights in network.parameters()),
-            },
-        )
+        figures = {
+            "train_loss": epoch.train_loss,
+            "train_accuracy": epoch.train_accuracy,
+            "parameters": sum(weights.numel() for weights in network.parameters()),
+            "examples": len(digits.labels),
+            "epochs": epoch.epoch,
+        }
+        files.write_json(REPORTS / "metrics.json", figures)
         files.write_png(REPORTS / "history.png", plots.history(history))
         tracking.log_all(entries)
+        tracking.describe(run, notes.training(figures))
         tracking.log_folder(REPORTS)
         tracking.log_made(MODEL)
 

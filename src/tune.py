@@ -13,11 +13,13 @@ from mnist_cnn import (
     console,
     data,
     files,
+    notes,
     params,
     provenance,
     results,
     search,
     stores,
+    study_plots,
     tracking,
     work,
     workers,
@@ -55,13 +57,19 @@ def main() -> None:
             entries.append(partial(_log_trial, run, tune, trial))
             tracking.log_now(entries)
             console.say(results.describe(trial))
+            bar.set_postfix_str(results.describe_best(finished), refresh=False)
             bar.update()
         _write_report(tune, finished)
-        for name, figure in search.figures(finished, tune.search_space).items():
+        pictured = search.in_memory(finished, tune.search_space)
+        for name, figure in study_plots.figures(pictured).items():
             files.write_png(REPORTS / f"{name}.png", figure)
         tracking.log_all(entries)
-        tracking.log_metrics(results.summary(finished))
+        summary = results.summary(finished)
+        note = notes.study(summary, examples=tune.train_size, held_out=tune.validation_size)
+        tracking.describe(run, note)
+        tracking.log_metrics(summary)
         tracking.log_folder(REPORTS)
+        tracking.log_page("study.html", study_plots.page(pictured))
         tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
 
 
@@ -73,6 +81,9 @@ def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:
         hyperparameters=tune.hyperparameters | trial.hyperparameters,
         history=[epoch.row() for epoch in trial.history],
         times=trial.times,
+        note=notes.trial(
+            trial.number, trial.state, len(trial.history), trial.value, trial.hyperparameters
+        ),
         error=trial.error,
     )
 
@@ -96,7 +107,7 @@ def _workers() -> int | None:
         help="trials to run at once; changes nothing but the time (default: $TUNE_WORKERS, "
         "else as many as there are cores for)",
     )
-    size: int | None = parser.parse_args().workers
+    size: int | None = console.options(parser).workers
     return size
 
 

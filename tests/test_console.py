@@ -1,8 +1,12 @@
 """How a script ends: its status, and what a person sees of it."""
 
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -58,6 +62,44 @@ def test_a_script_that_ends_well_has_status_0_and_says_only_what_it_says(start):
     """)
     assert script.communicate() == ("epoch 1\nclosed\n", "")
     assert script.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "silent"),
+    [
+        ([], {}, False),
+        (["--quiet"], {}, True),
+        ([], {"QUIET": "1"}, True),
+        ([], {"QUIET": ""}, False),
+    ],
+)
+def test_a_stage_is_silent_when_it_is_asked_to_be(tmp_path, arguments, variables, silent):
+    script = tmp_path / "stage.py"
+    script.write_text(
+        "import argparse\n"
+        "from mnist_cnn import console\n"
+        "console.options(argparse.ArgumentParser())\n"
+        "with console.progress(2, 'epochs', 'epoch') as bar:\n"
+        "    console.say('epoch 1')\n"
+        "    bar.update()\n"
+        "raise SystemExit('error: told all the same')\n"
+    )
+    errors, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        env=os.environ | variables,
+        check=False,
+    )
+    shown = os.read(errors, 10_000).decode()
+
+    assert done.stdout == ("" if silent else "epoch 1\n")
+    assert ("epochs:" in shown) is not silent
+    assert "error: told all the same" in shown
+    assert not re.search(r"\x1b\[[0-9;]*m", shown)  # no colours, whatever NO_COLOR says
 
 
 def test_a_mistake_of_the_person_is_one_line_and_status_1(start):

@@ -155,6 +155,15 @@ def test_the_row_of_the_confusion_matrix_is_the_truth_and_the_column_the_guess()
     np.testing.assert_array_equal(found, expected)
 
 
+def test_confusions_are_the_pairs_that_are_confused_the_most_frequent_first():
+    matrix = np.diag([90] * 10)
+    matrix[4, 9], matrix[7, 2], matrix[0, 6] = 3, 5, 3
+
+    assert metrics.confusions(matrix, 10) == [(7, 2, 5), (0, 6, 3), (4, 9, 3)]
+    assert metrics.confusions(matrix, 2) == [(7, 2, 5), (0, 6, 3)]
+    assert metrics.confusions(np.eye(10, dtype=np.int64), 5) == []
+
+
 def test_the_confusion_matrix_keeps_the_place_of_classes_that_do_not_occur():
     found = metrics.confusion_matrix(np.array([2, 2]), rows([2, 8], [0.7, 0.7]))
     assert found.shape == (10, 10)

@@ -96,7 +96,43 @@ def test_pictures_and_the_model_are_artifacts(by_name, client):
     } <= artifacts("train", "evaluate")
     assert "train/history.png" in artifacts("train", "train")
     assert "models/best_model.pth" in artifacts("train", "models")
-    assert "tune/optimization_history.png" in artifacts("tune", "tune")
+    assert {f"tune/{name}.png" for name in ("optimization_history", "slice", "contour")} <= (
+        artifacts("tune", "tune")
+    )
+    assert "study.html" in artifacts("tune", None)
+    assert "reports/model_card.md" in artifacts("train", "reports")
+
+
+def test_a_note_stands_above_each_run_and_the_model_version(by_name, client, clone):
+    found = {name: run.data.tags["mlflow.note.content"] for name, run in by_name.items()}
+
+    for name, note in found.items():
+        assert f"`python src/reproduce.py {by_name[name].info.run_id}`" in note
+    summary = json.loads(clone.read("reports/evaluate/metrics.json"))
+    version = client.get_model_version_by_alias("mnist-cnn", "champion")
+    for note in (found["train"], version.description):
+        assert f"**{summary['accuracy']:.2%}** of 500 test images" in note
+    assert "A search** of 6 trials on 600 training images, judged on 200 others" in found["tune"]
+    best = json.loads(clone.read("reports/tune/metrics.json"))
+    assert (
+        f"trial {best['best_trial']}, right on **{best['validation_accuracy']:.2%}**"
+        in (found["tune"])
+    )
+    trial = found[f"trial-{best['best_trial']:03}"]
+    assert f"complete after 2 epochs, right on **{best['validation_accuracy']:.2%}**" in trial
+    assert "- n_conv_layers: " in trial
+
+
+def test_the_model_card_tells_of_the_model_that_was_made(clone):
+    card = clone.read("reports/model_card.md").decode()
+    lock = yaml.safe_load(clone.read("dvc.lock"))["stages"]["train"]
+    md5s = {entry["path"]: entry["md5"] for entry in [*lock["outs"], *lock["deps"]]}
+
+    for path in ("models/best_model.pth", "data/MNIST/raw/train-images-idx3-ubyte"):
+        assert f"| {path} | {md5s[path]} |" in card
+    for name, value in json.loads(clone.read("reports/tune/best_params.json")).items():
+        assert f"| {name} | {value} |" in card
+    assert "| plain black | " in card
 
 
 def test_a_line_of_the_lock_leads_to_a_run_and_the_run_to_a_commit(by_name, clone):

@@ -312,19 +312,6 @@ def test_the_study_is_readable_by_optuna_itself(tmp_path):
     assert len(study.trials[0].intermediate_values) == 3
 
 
-@pytest.mark.parametrize("trials", [1, 12])
-def test_every_figure_of_a_study_is_drawn(trials):
-    figures = search.figures(run(settings(trials=trials)), settings().search_space)
-
-    assert set(figures) == {
-        "optimization_history",
-        "intermediate_values",
-        "parallel_coordinate",
-        "param_importances",
-    }
-    assert figures["intermediate_values"].axes[0].get_xlabel() == "epoch"
-
-
 @pytest.fixture(scope="module")
 def network_objective(real_train):
     tune = settings(trials=4, round_size=2, epochs=2)

@@ -205,6 +205,7 @@ def log_trial(parent, number=0, state="complete", error=None, epochs=2):
             for n in range(1, epochs + 1)
         ],
         times=[100.0 + n for n in range(epochs + 2)],
+        note="**A note**",
         error=error,
     )
 
@@ -269,7 +270,7 @@ def register(accuracy, data="d1", work=None):
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     with train_run(work or uuid4().hex):
-        return registry.register(training, example, {"accuracy": accuracy}, data)
+        return registry.register(training, example, {"accuracy": accuracy}, data, "a note")
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
@@ -299,7 +300,7 @@ def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     with train_run():
-        registry.register(network, images[:2], {"accuracy": 0.9}, "d1")
+        registry.register(network, images[:2], {"accuracy": 0.9}, "d1", "a note")
 
     loaded = mlflow.pyfunc.load_model(f"models:/{registry.MODEL}@champion")
 

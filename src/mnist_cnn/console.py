@@ -1,6 +1,11 @@
-"""How a script speaks with a person: lines, progress bars, and mistakes in one line."""
+"""How a script speaks with a person: lines, progress bars, and mistakes in one line.
 
+It has no colours, so that there are none to be turned off.
+"""
+
+import argparse
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -13,15 +18,42 @@ from mnist_cnn.errors import UserError
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+# What is written goes to streams that the whole process shares, and so does whether it is.
+_silent = False
+
+
+def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line of a stage. With `--quiet`, nothing but errors is shown from here on.
+
+    DVC calls stages without arguments; `QUIET=1 dvc repro` does the same.
+    """
+    global _silent  # noqa: PLW0603
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=bool(os.environ.get("QUIET")),
+        help="show nothing but errors (default: whether $QUIET is set)",
+    )
+    found = parser.parse_args()
+    _silent = found.quiet
+    return found
+
+
 def say(line: str) -> None:
     """Print a line, above the progress bars where there are any, at once."""
+    if _silent:
+        return
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
 
-def progress(total: int, what: str, unit: str) -> "tqdm[Any]":
-    """A progress bar on a terminal; nothing where output goes to a file."""
-    return tqdm(total=total, desc=what, unit=unit, disable=None, dynamic_ncols=True)
+def progress(total: int | None, what: str, unit: str, **looks: Any) -> "tqdm[Any]":
+    """A progress bar on a terminal, with the time left; nothing where output goes to a file.
+
+    `looks` are further arguments of tqdm's.
+    """
+    hidden = True if _silent else None  # `None` is for tqdm to look at the stream
+    return tqdm(total=total, desc=what, unit=unit, disable=hidden, dynamic_ncols=True, **looks)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_cnn.errors import UserError
+from mnist_cnn.params import IMAGE_SIZE
 
-IMAGE_SIZE = 28
 CLASSES = 10
 
 RAW = Path("data/MNIST/raw")

@@ -204,7 +204,7 @@ def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 
 def _subtract_background(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Subtract the tone, or the surface, that fits most of the border; and the median left there."""
+    """Subtract what fits most of the border, a tone or a surface; and the median left there."""
     border = np.ones(grey.shape, bool)
     border[1:-1, 1:-1] = False
     tone = grey[0, 0]

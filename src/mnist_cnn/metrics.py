@@ -230,6 +230,24 @@ def calibration_error(bins: list[Bin]) -> float:
     )
 
 
+def confusions(matrix: NDArray[np.int64], count: int) -> list[tuple[int, int, int]]:
+    """At most `count` pairs of classes that are confused, with how often, the most frequent first.
+
+    Args:
+        matrix: as `confusion_matrix` makes it.
+        count: 1 or more.
+
+    Returns:
+        The true class, the predicted one, and the number of examples, 1 or more.
+    """
+    pairs = [
+        (true, predicted, int(matrix[true, predicted]))
+        for true, predicted in np.argwhere(matrix).tolist()
+        if true != predicted
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:count]
+
+
 def worst_mistakes(labels: Labels, probabilities: Probabilities, count: int) -> NDArray[np.int64]:
     """Indices of at most `count` wrong predictions, the most confident first."""
     wrong = np.flatnonzero(predicted(probabilities) != labels)

@@ -78,7 +78,6 @@ class DeepCNN(nn.Module):
             features = width
         layers += [nn.Dropout(dropout), nn.Linear(features, classes)]
         self.classifier = nn.Sequential(*layers)
-        self.crop = crop
         # The layout in which convolutions of few channels are fastest, on CPUs as on GPUs.
         self.to(memory_format=torch.channels_last)
 
@@ -88,7 +87,8 @@ class DeepCNN(nn.Module):
         Pixels are scaled to [0, 1] and normalised with mean 0.5 and standard deviation 0.5 here,
         so that training and serving cannot disagree about it.
         """
-        shown = slice(self.crop, pixels.shape[-1] - self.crop)
+        crop = self.architecture["crop"]
+        shown = slice(crop, pixels.shape[-1] - crop)
         inputs = pixels[..., shown, shown].float() / 127.5 - 1
         logits: Tensor = self.classifier(self.features(inputs))
         return logits

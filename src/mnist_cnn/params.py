@@ -28,7 +28,7 @@ from ruamel.yaml.error import YAMLError
 
 from mnist_cnn.errors import UserError
 
-IMAGE_SIZE = 28  # that of `data`, which imports PyTorch, as reading parameters should not
+IMAGE_SIZE = 28  # pixels of a side
 
 _WIDTHS = {
     "conv": re.compile(r"conv[1-9][0-9]*_out_channels"),

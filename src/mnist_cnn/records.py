@@ -44,7 +44,7 @@ class Record:
 
     def made(self) -> dict[Path, Path]:
         """The files that the run made, by the paths that they have in the project."""
-        folders = {"models": Path("models")} | {
+        folders = {"models": Path("models"), "reports": Path("reports")} | {
             source.provenance.stage: Path("reports", source.provenance.stage)
             for source in self.sources
         }

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
 
 from mnist_cnn import tracking
@@ -19,13 +20,18 @@ from mnist_cnn.errors import UserError
 
 MODEL = "mnist-cnn"
 
+_DESCRIPTION = (
+    "Says which digit of MNIST an image shows. `champion` is the version that is right on most "
+    "test images, the latest of equals; `challenger` the latest of the others."
+)
+
 # In the order of the life of a model version.
 Alias = Literal["champion", "challenger"]
 
 
 @tracking.asking()
 def register(
-    network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str
+    network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str, note: str
 ) -> tuple[int, Alias]:
     """Register the network of the active run, once, and move an alias to it.
 
@@ -38,6 +44,7 @@ def register(
         example: such pixels, `uint8`, of two images or more.
         metrics: test metrics, `accuracy` among them.
         data: the digest.
+        note: in Markdown, stands above the version in the UI.
 
     Returns:
         The number of the version, and its alias.
@@ -47,6 +54,8 @@ def register(
     tags = {f"test_{name}": repr(value) for name, value in metrics.items()} | {"test_data": data}
     for name, value in tags.items():
         client.set_model_version_tag(MODEL, str(number), name, value)
+    client.update_model_version(MODEL, str(number), note)
+    client.update_registered_model(MODEL, _DESCRIPTION)
 
     champion = _champion(client)
     alias: Alias = "challenger"
@@ -122,7 +131,11 @@ def _add_version(network: nn.Module, example: Tensor) -> int:
             serialization_format="pt2",
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "numpy")],
         )
-    return int(mlflow.register_model(logged.model_uri, MODEL).version)
+    disable_logging()  # it would print what `evaluate` says
+    try:
+        return int(mlflow.register_model(logged.model_uri, MODEL).version)
+    finally:
+        enable_logging()
 
 
 def _version_of_active_run(client: MlflowClient) -> int | None:

@@ -69,6 +69,12 @@ def describe(trial: Trial) -> str:
     return f"trial {trial.number:3}: {trial.state}{figure}{cause}"
 
 
+def describe_best(trials: Sequence[Trial]) -> str:
+    """The highest validation accuracy of complete trials, in short; nothing where there is none."""
+    values = [trial.value for trial in trials if trial.state == "complete" and trial.value]
+    return f"best {max(values):.2%}" if values else ""
+
+
 def cause_of(trial: Trial) -> str:
     """The last line of the traceback of a failed trial."""
     return (trial.error or "").strip().rsplit("\n", 1)[-1]

@@ -10,7 +10,6 @@ is made afresh for every trial, from the study's seed and the trial's number.
 
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, wait
 from datetime import datetime
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import optuna.visualization.matplotlib as pictures
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mnist_cnn import compute, stores
@@ -227,40 +225,11 @@ def train_network(
     )
 
 
-def figures(trials: Sequence[Trial], space: Mapping[str, Distribution]) -> dict[str, Any]:
-    """Optuna's pictures of a study, as matplotlib figures by name, wide enough to be read."""
-    accuracy = "validation accuracy"
-    study = optuna.create_study(direction="maximize")
+def in_memory(trials: Sequence[Trial], space: Mapping[str, Distribution]) -> optuna.Study:
+    """A study that has these trials and is kept nowhere, for pictures of it."""
+    study = optuna.create_study(study_name="mnist-cnn", direction="maximize")
     study.add_trials([_freeze(trial, space) for trial in trials])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        history = pictures.plot_optimization_history(study, target_name=accuracy)
-        epochs = pictures.plot_intermediate_values(study)
-        parallel = pictures.plot_parallel_coordinate(study, target_name=accuracy)
-        drawn = {
-            "optimization_history": history,
-            "intermediate_values": epochs,
-            "parallel_coordinate": parallel,
-        }
-        # Named in order, because Optuna would order equals by the hash of their names.
-        drawn["param_importances"] = pictures.plot_param_importances(
-            study, params=list(study.trials[0].params), target_name=accuracy
-        )
-    epochs.set(xlabel="epoch", ylabel=accuracy)
-    for axes in (history, epochs):
-        axes.locator_params(axis="x", integer=True)
-    _, *names = (label.get_text() for label in parallel.get_xticklabels())
-    for name, axes in zip(names, parallel.figure.axes[-len(names) :], strict=True):
-        axes.grid(visible=False)  # its lines would cross out the numbers of the axes
-        distribution = study.trials[0].distributions[name]
-        if isinstance(distribution, IntDistribution) and not distribution.log:
-            axes.locator_params(axis="y", integer=True)
-    parallel.grid(visible=False)
-    if legend := epochs.get_legend():
-        legend.remove()  # a line a trial, all of them in `epochs.csv`
-    for name, axes in drawn.items():
-        axes.figure.set_size_inches(14 if name == "parallel_coordinate" else 8, 5)
-    return {name: axes.figure for name, axes in drawn.items()}
+    return study
 
 
 def distributions(space: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:

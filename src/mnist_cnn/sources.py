@@ -20,10 +20,9 @@ from typing import IO, cast
 import requests
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 from torchvision.datasets import MNIST
-from tqdm import tqdm
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from mnist_cnn import data
+from mnist_cnn import console, data
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
 
@@ -161,14 +160,9 @@ def _receive(session: requests.Session, url: str, timeout: float) -> IO[bytes]:
     with session.get(url, timeout=timeout, stream=True, headers=headers) as answer:
         answer.raise_for_status()
         received = io.BytesIO()
-        with tqdm(
-            desc=url.rsplit("/", 1)[-1],
-            total=int(answer.headers.get("Content-Length", 0)) or None,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=None,
-        ) as bar:
+        total = int(answer.headers.get("Content-Length", 0)) or None
+        name = url.rsplit("/", 1)[-1]
+        with console.progress(total, name, "B", unit_scale=True, leave=False) as bar:
             for chunk in answer.raw.stream(1 << 16, decode_content=False):
                 bar.update(received.write(chunk))
                 if received.tell() > LARGEST:

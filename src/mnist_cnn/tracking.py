@@ -22,7 +22,7 @@ import mlflow.data
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from mnist_cnn import console, stores
 from mnist_cnn.data import Digits
@@ -106,21 +106,21 @@ def run(
 @contextmanager
 def run_that_made(
     path: Path, stage: str, provenance: Provenance, commit: Commit | None
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Continue the latest run of `stage` that made this file, one of this workspace if there is.
 
-    It is found by the file's content. Where the store has none, as in a clone that pulled the file,
-    a new one is begun. It ends FINISHED, whatever happens here, as it has made the file. Where the
-    stage that continues it came from is kept beside the provenance of the first.
+    Yields its id. It is found by the file's content. Where the store has none, as in a clone that
+    pulled the file, a new one is begun. It ends FINISHED, whatever happens here, as it has made the
+    file. Where the stage that continues it came from is kept beside the provenance of the first.
     """
     _open_store()
     found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
     found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
     tags = {"stage": stage, f"md5 {path}": md5(path)}
-    with _active(found, stage, tags, on_error="FINISHED"):
+    with _active(found, stage, tags, on_error="FINISHED") as now:
         log_made(path)
         _log_provenance(provenance, commit)
-        yield
+        yield now.info.run_id
 
 
 @asking()
@@ -201,6 +201,13 @@ def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
 
 
 @asking()
+def describe(run_id: str, note: str) -> None:
+    """Put a note in Markdown above a run in the UI, and below it how to make its result again."""
+    again = f"Make it again: `python src/reproduce.py {run_id}`"
+    MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, f"{note}\n\n{again}\n")
+
+
+@asking()
 def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
     """Log the figures of one epoch of a run, at the step `epoch["epoch"]`, once."""
     client = MlflowClient()
@@ -208,6 +215,12 @@ def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
     known = {point.step for point in client.get_metric_history(run_id, "train_loss")}
     if step not in known:
         mlflow.log_metrics(_figures(epoch), step=step, run_id=run_id)
+
+
+@asking()
+def log_page(name: str, html: str) -> None:
+    """Log a page that the UI shows with the active run. It is no result, as it tells of times."""
+    mlflow.log_text(html, name)
 
 
 @asking()
@@ -251,6 +264,7 @@ def log_trial(
     hyperparameters: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     times: Sequence[float],
+    note: str,
     error: str | None,
 ) -> str:
     """Log a finished trial, once, as a run below that of its study; return its id.
@@ -262,6 +276,7 @@ def log_trial(
         hyperparameters: all of them, searched or fixed.
         history: the figures of each epoch.
         times: Unix time in seconds of the start, the end of each epoch, and the end.
+        note: stands above it in the UI.
         error: the traceback of a failed trial, kept as the artifact `error.txt`.
     """
     client = MlflowClient()
@@ -289,6 +304,7 @@ def log_trial(
     ]
     params = [Param(name, str(value)) for name, value in hyperparameters.items()]
     client.log_batch(run_id, points, params)
+    describe(run_id, note)
     if error:
         client.log_text(run_id, error, "error.txt")
     status = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state]

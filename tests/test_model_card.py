@@ -1,0 +1,97 @@
+"""The model card says what was measured, and Hugging Face's own tools read it."""
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from mnist_cnn import model_card, probes
+
+FACTS = model_card.Facts(
+    architecture={
+        "conv_layers": [16, 48],
+        "fc_layers": [],
+        "batch_norm": True,
+        "dropout": 0.1,
+        "crop": 2,
+        "image_size": 28,
+        "classes": 10,
+    },
+    hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
+    training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
+    summary={
+        "accuracy": 0.9967,
+        "accuracy_low": 0.9954,
+        "accuracy_high": 0.9976,
+        "mistakes": 33,
+        "balanced_accuracy": 0.9966,
+        "f1_macro": 0.9965,
+        "cohen_kappa": 0.9963,
+        "roc_auc_macro": 0.99999,
+        "log_loss": 0.0107,
+        "calibration_error": 0.0017,
+    },
+    confidence=0.95,
+    tested=10_000,
+    per_class=[
+        {"class": k, "accuracy": 0.99 + k / 1000, "accuracy_low": 0.98, "accuracy_high": 0.999}
+        for k in range(10)
+    ],
+    confusions=[(4, 9, 5), (7, 2, 3)],
+    limits={"plain black": (0.25, 0.0), "noise": (0.5, 0.125)},
+    inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
+    versions={"torch": "2.14.1"},
+)
+
+
+def test_the_header_is_a_model_card_with_its_result(tmp_path):
+    path = tmp_path / "card.md"
+    path.write_text(model_card.render(FACTS))
+
+    data = ModelCard.load(path).data
+
+    assert (data.license, data.library_name) == ("mit", "pytorch")
+    found = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert found == {"accuracy": 0.9967, "f1": 0.9965}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "**99.67%** of 10,000 test images (99.54% to 99.76% at",
+        "16, 48 channels",
+        "hidden linear layers: none; 196,122 weights",
+        "On 60,000 images of MNIST's training set for 20 epochs",
+        "| learning_rate | 0.01 |",
+        "| 3 | 99.30% | 98.00% to 99.90% |",
+        "| 4 | 9 | 5 |",
+        "| noise | 50.0% | 12.5% |",
+        "| models/best_model.pth | 0123456789abcdef0123456789abcdef |",
+        "| torch | 2.14.1 |",
+    ],
+)
+def test_the_card_tells_what_it_was_given(line):
+    assert line in model_card.render(FACTS)
+
+
+def test_probes_are_images_and_no_digits():
+    digits = torch.randint(0, 256, (30, 1, 28, 28), dtype=torch.uint8)
+
+    kinds = probes.probes(digits, seed=0)
+
+    for images in kinds.values():
+        assert images.dtype == torch.uint8
+        assert images.shape[1:] == (1, 28, 28)
+        assert not torch.equal(images[: len(digits)], digits[: len(images)])
+    noise = "noise, each pixel at random"
+    assert torch.equal(kinds[noise], probes.probes(digits, seed=0)[noise])
+    assert not torch.equal(kinds[noise], probes.probes(digits, seed=1)[noise])
+    halves = kinds["the left of a digit beside the right of another"]
+    assert torch.equal(halves[3, :, :, :14], digits[3, :, :, :14])
+    assert torch.equal(halves[3, :, :, 14:], digits[4, :, :, 14:])
+
+
+def test_sureness_is_the_mean_and_the_part_above_99_percent():
+    found = probes.sureness({"noise": torch.tensor([0.25, 0.5, 0.995, 1.0], dtype=torch.float64)})
+
+    assert found == {"noise": (pytest.approx(0.68625), 0.5)}
