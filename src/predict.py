@@ -4,7 +4,6 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_cnn import compute, console, images, model
+from mnist_cnn import choice, compute, console, images, model
 from mnist_cnn.errors import UserError
 
-MODEL = "models/best_model.pth"
 STANDARD_INPUT = "-"
 BATCH = 100
 THREADS = 1  # reading the images takes longer than the network does on one thread
@@ -59,7 +57,7 @@ def main() -> None:
     files, errors = _expand(options.images)
     if options.save:
         _check_sheet(options.save, files)
-    network = _load(options.model).to(compute.configure(THREADS))
+    network = choice.load(options.model).to(compute.configure(THREADS))
     # Where the reader of a pipe has seen enough, as `head` has, end without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
@@ -95,12 +93,7 @@ def _options() -> argparse.Namespace:
         help=f"a file ({', '.join(images.SUFFIXES)}), a folder with all images in it, "
         f"or {STANDARD_INPUT} for standard input",
     )
-    parser.add_argument(
-        "--model",
-        default=MODEL,
-        help="a .pth file, or a registered model: mnist-cnn@champion, mnist-cnn/3 "
-        "(default: %(default)s)",
-    )
+    choice.add_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     parser.add_argument(
         "--save",
@@ -134,18 +127,6 @@ def _check_sheet(path: Path, files: Sequence[str]) -> None:
         raise UserError(f"{path}: there is no folder {path.parent}")
     if path.resolve() in {Path(file).resolve() for file in files}:
         raise UserError(f"{path}: is one of the images")
-
-
-def _load(name: str) -> model.DeepCNN:
-    if name == MODEL and not Path(name).exists():
-        raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
-    if name.endswith(".pth"):
-        return model.load(Path(name))
-    # Nothing else needs MLflow, which takes seconds to import.
-    from mnist_cnn import registry  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as folder:
-        return model.load(registry.download_model(name, Path(folder)))
 
 
 def _predict(network: model.DeepCNN, files: Sequence[str]) -> tuple[list[Answer], list[UserError]]:

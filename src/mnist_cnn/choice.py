@@ -1,0 +1,36 @@
+"""The model that a person chooses: a file, or a version of the registry."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mnist_cnn import model
+from mnist_cnn.errors import UserError
+
+DEFAULT = "models/best_model.pth"
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Let a script be told by `--model` what `load` is to load."""
+    parser.add_argument(
+        "--model",
+        default=DEFAULT,
+        help="a .pth file, or a registered model: mnist-cnn@champion, mnist-cnn/3 "
+        "(default: %(default)s)",
+    )
+
+
+def load(name: str) -> model.DeepCNN:
+    """The network of that name, in evaluation mode, on the CPU.
+
+    Raises `UserError` for what is neither a file of ours nor in the registry.
+    """
+    if name == DEFAULT and not Path(name).exists():
+        raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
+    if name.endswith(".pth"):
+        return model.load(Path(name))
+    # Nothing else needs MLflow, which takes seconds to import.
+    from mnist_cnn import registry  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        return model.load(registry.download_model(name, Path(folder)))
