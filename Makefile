@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article compare test chaos fuzz speedrun lint ui dashboard
+.PHONY: help setup data repro article compare test chaos fuzz speedrun lint ui dashboard demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,3 +66,6 @@ ui: $(READY) ## browse the runs on http://127.0.0.1:5000
 dashboard: $(READY) ## browse the studies in optuna-dashboard, on http://127.0.0.1:8080
 	$(BIN)/optuna-dashboard --host 127.0.0.1 --port $(or $(PORT),8080) \
 		$${OPTUNA_STORAGE:-sqlite:///optuna.db}
+
+demo: $(READY) ## draw a digit and see what the network says, on http://127.0.0.1:7860
+	$(BIN)/python src/demo.py

@@ -22,6 +22,7 @@ ONLY_IMPORTERS = {
     "sklearn": {"metrics"},
     "matplotlib": {"plots", "study_plots"},
     "PIL": {"images"},
+    "gradio": {"page"},
     "mlflow": {"tracking", "registry", "records"},
 }
 

@@ -1,0 +1,108 @@
+"""The page of the demo: a canvas, what the network sees of it, and what it says."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnist_cnn import console, images, model
+from mnist_cnn.errors import UserError
+
+SIDE = 400  # of the canvas, in pixels
+BRUSH = 14  # its radius, with which digits from half the height of the canvas up are told well
+
+# On a canvas that has a background one can draw at once; on another, after choosing the brush.
+PAPER = np.full((SIDE, SIDE), 255, np.uint8)
+EMPTY = "draw a digit"
+
+CSS = """
+#seen img { object-fit: contain; image-rendering: pixelated; }
+#canvas [aria-label="Color"] { display: none; }  /* there is only black */
+"""
+
+
+def serve(network: model.DeepCNN, port: int) -> None:
+    """Serve the page on a port of loopback, with 0 on the first free one from 7860, until Ctrl-C.
+
+    Raises `UserError` for a port that cannot be had.
+    """
+    page = _build(network)
+    try:
+        _, address, _ = page.launch(
+            server_name="127.0.0.1",
+            server_port=port or None,
+            share=False,
+            run_history=False,
+            footer_links=[],
+            theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
+            css=CSS,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except (OSError, OverflowError):
+        raise UserError(f"port {port}: in use, or not to be had") from None
+    console.say(f"Draw on {address}; Ctrl-C ends it.")
+    page.block_thread()
+
+
+def _build(network: model.DeepCNN) -> gr.Blocks:
+    weights = sum(weight.numel() for weight in network.parameters())
+    # What is drawn passes through files, which go after ten minutes and at the end.
+    page = gr.Blocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
+    with page:
+        gr.Markdown(
+            "# Draw a digit\n"
+            f"A network of {weights:,} weights, which has learnt from MNIST, "
+            "says after each stroke which one it is."
+        )
+        with gr.Row():
+            with gr.Column(scale=4):
+                canvas = gr.Sketchpad(
+                    PAPER,
+                    label="Canvas",
+                    image_mode="L",
+                    canvas_size=(SIDE, SIDE),
+                    height="min(460px, 90vw)",
+                    brush=gr.Brush(default_size=BRUSH, colors=["#000000"], color_mode="fixed"),
+                    layers=False,
+                    transforms=(),
+                    buttons=[],
+                    elem_id="canvas",
+                )
+                clear = gr.Button("Clear")
+            with gr.Column(scale=2, min_width=280):
+                seen = gr.Image(
+                    label="What it sees: 28 × 28 pixels",
+                    format="png",
+                    height=280,
+                    buttons=[],
+                    elem_id="seen",
+                )
+            with gr.Column(scale=3):
+                said = gr.Label(EMPTY, label="What it says", num_top_classes=10)
+        canvas.input(
+            partial(_answer, network),
+            canvas,
+            [seen, said],
+            show_progress="hidden",
+            trigger_mode="always_last",  # not to miss a stroke that is drawn before the answer
+        )
+        gr.on([clear.click, canvas.clear], lambda: PAPER, None, canvas, show_progress="hidden")
+    return page
+
+
+def _answer(
+    network: model.DeepCNN, layers: dict[str, Any]
+) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
+    """What the network sees of a drawing, `uint8 (28, 28)`, and its ten probabilities."""
+    drawing = layers["composite"]
+    try:
+        # A canvas without anything, not even paper, comes as no image.
+        pixels = images.preprocess(PAPER if drawing is None else drawing, "the canvas")
+    except UserError:
+        return None, EMPTY
+    (probabilities,) = model.predict(network, torch.from_numpy(pixels[np.newaxis])).tolist()
+    return pixels[0], {str(digit): value for digit, value in enumerate(probabilities)}
