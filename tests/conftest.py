@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import expect
 
 from clone import ROOT, make_clone
 from mnist_cnn import data
@@ -14,6 +15,8 @@ from mnist_cnn import data
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+
+expect.set_options(timeout=30_000)  # of a page that others compete with for the processors
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=5_000)  # `make fuzz`
