@@ -22,6 +22,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(host: str, port: int) -> bool:
+    """Whether something does, at this address."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
 @contextmanager
 def serve(
     folder: Path, command: Sequence[str], port: int, *, path: str = "/health", **variables: str

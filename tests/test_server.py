@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -11,14 +10,9 @@ import requests
 from mlflow import MlflowClient
 
 from clone import ROOT
-from server import BIN, free_port, serve
+from server import BIN, free_port, listens, serve
 
 PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob", "carol")}
-
-
-def listens(host, port):
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
 
 
 def create_experiment(server, name, **request):
