@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import requests
+
+from clone import ROOT
 
 BIN = Path(sys.executable).parent
 
@@ -62,6 +64,12 @@ def serve(
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def serve_ui(folder: Path) -> AbstractContextManager[str]:
+    """What `make ui` starts in a folder: until the block ends, it browses the store there."""
+    makefile = ["--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
+    return serve(folder, ["make", *makefile, "ui"], free_port())
 
 
 def answers(url: str) -> bool:

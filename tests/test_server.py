@@ -10,7 +10,7 @@ import requests
 from mlflow import MlflowClient
 
 from clone import ROOT
-from server import BIN, free_port, listens, serve
+from server import free_port, listens, serve, serve_ui
 
 PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob", "carol")}
 
@@ -24,8 +24,7 @@ def create_experiment(server, name, **request):
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
     """The address of what `make ui` starts."""
-    makefile = ["--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
-    with serve(tmp_path_factory.mktemp("ui"), ["make", *makefile, "ui"], free_port()) as address:
+    with serve_ui(tmp_path_factory.mktemp("ui")) as address:
         yield address
 
 
