@@ -37,7 +37,8 @@ def runs(clone):
 
 @pytest.fixture
 def table(page, ui):
-    """The page of the runs, as one gets there."""
+    """The page of the runs, as one gets there, without the internet."""
+    page.route(lambda url: not url.startswith(ui), lambda route: route.abort())
     page.goto(ui)
     page.get_by_role("button", name="Model training").click()
     page.get_by_role("link", name="mnist-cnn").click()
@@ -145,6 +146,24 @@ def test_the_pictures_of_the_evaluation_are_among_the_artifacts_of_the_model(tab
     expect(image).not_to_have_js_property("naturalWidth", 0)
 
 
+def test_the_page_of_the_study_is_drawn_among_its_artifacts_without_the_internet(table):
+    open_run(table, "tune", "Artifacts")
+    table.get_by_text("study.html", exact=True).click()
+    study = table.frame_locator("iframe")
+    for title in ("Optimization History Plot", "Timeline Plot"):
+        plot = study.locator(".js-plotly-plot", has_text=title)
+        expect(plot).to_be_visible()
+        expect(plot.get_by_text("Trial", exact=True)).to_be_visible()
+
+
+def test_the_card_of_the_model_is_read_among_its_artifacts(table):
+    open_run(table, "train", "Artifacts")
+    table.get_by_text("reports", exact=True).click()
+    table.get_by_text("model_card.md", exact=True).click()
+    expect(table.get_by_role("heading", name="mnist-cnn", exact=True)).to_be_visible()
+    expect(table.get_by_role("heading", name="Model details")).to_be_visible()
+
+
 def test_a_run_tells_what_data_it_used(table, runs):
     open_run(table, "train")
     table.get_by_text("+1", exact=True).click()
@@ -153,7 +172,6 @@ def test_a_run_tells_what_data_it_used(table, runs):
         expect(table.get_by_text(named).last).to_be_visible()
 
 
-@pytest.mark.xfail(strict=False, reason="runs have no description yet")
 def test_a_run_describes_itself_and_how_it_is_made_again(table):
     open_run(table, "train")
     description = table.get_by_test_id("note-editor-preview-content")

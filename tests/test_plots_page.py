@@ -31,6 +31,7 @@ PICTURES = [
     "reports/tune/intermediate_values.png",
     "reports/tune/parallel_coordinate.png",
     "reports/tune/param_importances.png",
+    "reports/tune/slice.png",
 ]
 
 
