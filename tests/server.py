@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -15,6 +15,8 @@ import requests
 from clone import ROOT
 
 BIN = Path(sys.executable).parent
+# Makes a target in any folder, with the environment of the tests.
+MAKE = ["make", "--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
 
 
 def free_port() -> int:
@@ -64,12 +66,6 @@ def serve(
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def serve_ui(folder: Path) -> AbstractContextManager[str]:
-    """What `make ui` starts in a folder: until the block ends, it browses the store there."""
-    makefile = ["--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
-    return serve(folder, ["make", *makefile, "ui"], free_port())
 
 
 def answers(url: str) -> bool:

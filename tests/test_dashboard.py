@@ -5,15 +5,13 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from clone import ROOT
-from server import BIN, free_port, serve
+from server import MAKE, free_port, serve
 
 
 @pytest.fixture(scope="module")
 def dashboard(clone):
     port = free_port()
-    makefile = ["--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
-    command = ["make", *makefile, "dashboard", f"PORT={port}"]
+    command = [*MAKE, "dashboard", f"PORT={port}"]
     with serve(clone.folder, command, port, path="/dashboard/") as address:
         yield address
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from clone import SMALL
-from server import serve_ui
+from server import MAKE, free_port, serve
 
 TRIALS = [f"trial-{number:03}" for number in range(SMALL["tune"]["trials"])]
 EPOCHS = 2  # of a trial
@@ -25,7 +25,7 @@ def store(clone, tmp_path_factory):
 @pytest.fixture(scope="session")
 def ui(store):
     """The address of what `make ui` starts."""
-    with serve_ui(store) as address:
+    with serve(store, [*MAKE, "ui"], free_port()) as address:
         yield address
 
 

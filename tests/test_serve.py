@@ -13,9 +13,8 @@ import torch
 
 from clone import ROOT, empty_store
 from mnist_cnn import data, model
-from server import BIN, free_port, listens, serve
+from server import MAKE, free_port, listens, serve
 
-MAKE = ["make", "--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/.ready", f"BIN={BIN}"]
 JSON = "application/json"
 
 

@@ -10,7 +10,7 @@ import requests
 from mlflow import MlflowClient
 
 from clone import ROOT
-from server import free_port, listens, serve, serve_ui
+from server import MAKE, free_port, listens, serve
 
 PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob", "carol")}
 
@@ -24,7 +24,7 @@ def create_experiment(server, name, **request):
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
     """The address of what `make ui` starts."""
-    with serve_ui(tmp_path_factory.mktemp("ui")) as address:
+    with serve(tmp_path_factory.mktemp("ui"), [*MAKE, "ui"], free_port()) as address:
         yield address
 
 
