@@ -50,7 +50,7 @@ def main() -> None:
     console.say(
         f"test accuracy {summary['accuracy']:.2%} "
         f"({summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%} "
-        f"at {evaluate.confidence:.0%} confidence), {summary['mistakes']} mistakes"
+        f"at {100 * evaluate.confidence:.6g}% confidence), {summary['mistakes']} mistakes"
     )
 
     images, _ = data.paths("test")
@@ -61,8 +61,9 @@ def main() -> None:
         tracking.log_folder(REPORTS)
         tracking.log_made(CARD)
         tracking.describe(run, note)
+        matters = {name: summary[name] for name in ("accuracy", "mistakes")}
         version, alias = registry.register(
-            network.cpu(), digits.images[:2], summary, digits.digest(), note
+            network.cpu(), digits.images[:2], matters, digits.digest(), note
         )
     work.sweep()  # DVC has recorded the training by now
     console.say(f"registered as {registry.MODEL} version {version}, the {alias}")
@@ -159,7 +160,6 @@ def _write_card(
         confusions=metrics.confusions(metrics.confusion_matrix(labels, probabilities), 5),
         limits=probes.sureness(sure),
         inputs={path: md5 for path, md5 in origin.inputs.items() if not path.startswith("src/")},
-        versions=origin.versions,
     )
     files.write_text(CARD, model_card.render(card))
 

@@ -81,9 +81,7 @@ def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:
         hyperparameters=tune.hyperparameters | trial.hyperparameters,
         history=[epoch.row() for epoch in trial.history],
         times=trial.times,
-        note=notes.trial(
-            trial.number, trial.state, len(trial.history), trial.value, trial.hyperparameters
-        ),
+        note=notes.trial(trial.number, trial.state, len(trial.history), trial.value),
         error=trial.error,
     )
 

@@ -70,7 +70,7 @@ def test_a_script_that_ends_well_has_status_0_and_says_only_what_it_says(start):
         ([], {}, False),
         (["--quiet"], {}, True),
         ([], {"QUIET": "1"}, True),
-        ([], {"QUIET": ""}, False),
+        ([], {"QUIET": "0"}, False),
     ],
 )
 def test_a_stage_is_silent_when_it_is_asked_to_be(tmp_path, arguments, variables, silent):
@@ -81,6 +81,7 @@ def test_a_stage_is_silent_when_it_is_asked_to_be(tmp_path, arguments, variables
         "console.options(argparse.ArgumentParser())\n"
         "with console.progress(2, 'epochs', 'epoch') as bar:\n"
         "    console.say('epoch 1')\n"
+        "    console.say('waiting', always=True)\n"
         "    bar.update()\n"
         "raise SystemExit('error: told all the same')\n"
     )
@@ -95,8 +96,10 @@ def test_a_stage_is_silent_when_it_is_asked_to_be(tmp_path, arguments, variables
         check=False,
     )
     shown = os.read(errors, 10_000).decode()
+    os.close(errors)
+    os.close(terminal)
 
-    assert done.stdout == ("" if silent else "epoch 1\n")
+    assert done.stdout == ("waiting\n" if silent else "epoch 1\nwaiting\n")
     assert ("epochs:" in shown) is not silent
     assert "error: told all the same" in shown
     assert not re.search(r"\x1b\[[0-9;]*m", shown)  # no colours, whatever NO_COLOR says

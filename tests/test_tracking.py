@@ -234,6 +234,40 @@ def test_a_trial_is_a_run_below_its_study(client, state, status):
     assert artifacts == (["error.txt"] if error else [])
 
 
+def test_a_trial_tells_of_what_it_is_made_as_its_study_does(client, tmp_path):
+    source = tmp_path / "images"
+    source.write_bytes(b"pixels")
+    digits = Digits(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+    with train_run() as parent:
+        tracking.log_dataset("mnist-train", digits, source, "training")
+        run_id = log_trial(parent)
+    trial, study = client.get_run(run_id), client.get_run(parent)
+
+    for tag in ("mlflow.user", "mlflow.source.name", "git.commit"):
+        assert trial.data.tags[tag] == study.data.tags[tag]
+    (given,) = trial.inputs.dataset_inputs
+    assert given.dataset.digest == digits.digest()
+    note = trial.data.tags["mlflow.note.content"]
+    assert note == f"**A note**\n\nMake it again: `python src/reproduce.py {run_id}`\n"
+
+
+def test_the_experiment_has_a_note_and_views_which_a_person_may_change(client):
+    def tags():
+        return client.get_experiment_by_name(tracking.EXPERIMENT).tags
+
+    with train_run():
+        pass
+    made = tags()
+    assert made["mlflow.note.content"]
+    assert {"mlflow.sharedViewState.trials", "mlflow.sharedViewState.models"} <= made.keys()
+
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+    client.set_experiment_tag(experiment, "mlflow.note.content", "of our own")
+    with train_run("train-2"):
+        pass
+    assert tags() == made | {"mlflow.note.content": "of our own"}
+
+
 def test_a_trial_that_a_kill_left_half_logged_is_dropped(client):
     with train_run() as parent:
         log_trial(parent, 0)

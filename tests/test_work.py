@@ -122,7 +122,7 @@ def test_a_second_process_waits_for_the_first(other, monkeypatch, killed):
     process, end = other
     name = next(stores.checkpoints().glob("*/name")).read_text()
     said = SimpleQueue()
-    monkeypatch.setattr(work.console, "say", said.put)
+    monkeypatch.setattr(work.console, "say", lambda line, **_: said.put(line))
 
     with ThreadPoolExecutor(1) as thread:
         second = thread.submit(do)

@@ -18,12 +18,14 @@ from mnist_cnn.errors import UserError
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-# What is written goes to streams that the whole process shares, and so does whether it is.
+_NO = {"", "0", "no", "false"}
+
+# Of the whole process, as its streams are.
 _silent = False
 
 
 def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line of a stage. With `--quiet`, nothing but errors is shown from here on.
+    """Read the command line of a stage. With `--quiet`, only what needs attention is shown then.
 
     DVC calls stages without arguments; `QUIET=1 dvc repro` does the same.
     """
@@ -31,17 +33,22 @@ def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument(
         "--quiet",
         action="store_true",
-        default=bool(os.environ.get("QUIET")),
-        help="show nothing but errors (default: whether $QUIET is set)",
+        default=os.environ.get("QUIET", "0") not in _NO,
+        help="show only what needs attention (default: whether $QUIET is set, and not 0)",
     )
     found = parser.parse_args()
     _silent = found.quiet
     return found
 
 
-def say(line: str) -> None:
-    """Print a line, above the progress bars where there are any, at once."""
-    if _silent:
+def say(line: str, *, always: bool = False) -> None:
+    """Print a line, above the progress bars where there are any, at once.
+
+    Args:
+        line: without its end.
+        always: also with `--quiet`, as what needs attention.
+    """
+    if _silent and not always:
         return
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()

@@ -1,4 +1,8 @@
-"""Notes in Markdown that the MLflow UI shows above a run: what it is, the figures that matter."""
+"""Notes in Markdown that the MLflow UI shows above a run: what it is, the figures that matter.
+
+They are short, as the UI folds what is longer than a few lines, and plain where lists of it show
+them as they are written.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,28 +11,24 @@ from typing import Any
 def study(summary: Mapping[str, Any], *, examples: int, held_out: int) -> str:
     """Of a search, from its `results.summary` and the numbers of images."""
     return (
-        f"**A search** of {summary['trials']} trials on {examples:,} training images, judged on "
-        f"{held_out:,} others: {summary['complete']} complete, {summary['pruned']} pruned, "
-        f"{summary['failed']} failed.\n\n"
-        f"The best is trial {summary['best_trial']}, right on "
-        f"**{summary['validation_accuracy']:.2%}** of the images held out."
+        f"**A search** of {summary['trials']} trials ({summary['complete']} complete, "
+        f"{summary['pruned']} pruned, {summary['failed']} failed) on {examples:,} training images, "
+        f"judged on {held_out:,} others. The best, trial {summary['best_trial']}, is right on "
+        f"**{summary['validation_accuracy']:.2%}** of these."
     )
 
 
-def trial(
-    number: int, state: str, epochs: int, accuracy: float | None, drawn: Mapping[str, Any]
-) -> str:
-    """Of a trial: how it ended, its validation accuracy where it has one, what was drawn for it."""
-    found = "" if accuracy is None else f", right on **{accuracy:.2%}** of the images held out"
-    values = "\n".join(f"- {name}: {_short(value)}" for name, value in sorted(drawn.items()))
-    return f"**Trial {number}** of a search: {state} after {epochs} epochs{found}.\n\n{values}"
+def trial(number: int, state: str, epochs: int, accuracy: float | None) -> str:
+    """Of a trial: how it ended, and its validation accuracy where it has one."""
+    found = "" if accuracy is None else f", then right on **{accuracy:.2%}** of the images held out"
+    return f"**Trial {number}** of a search: {state}, with {epochs} epochs done{found}."
 
 
 def training(figures: Mapping[str, Any]) -> str:
     """Of a final training, from `reports/train/metrics.json`."""
     return (
-        f"**A network of {figures['parameters']:,} weights**, trained for {figures['epochs']} "
-        f"epochs on {figures['examples']:,} images; of these, augmented, it had "
+        f"A network of {figures['parameters']:,} weights, trained for {figures['epochs']} "
+        f"epochs on {figures['examples']:,} images; as it learnt from them, it had "
         f"{figures['train_accuracy']:.2%} right at last."
     )
 
@@ -38,12 +38,8 @@ def model(
 ) -> str:
     """Of a model that was tested, from the figures of its training and `metrics.summary`."""
     return (
-        f"Right on **{summary['accuracy']:.2%}** of {tested:,} test images "
-        f"({summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%} at {confidence:.0%} "
-        f"confidence), {summary['mistakes']} mistakes.\n\n{training(figures)}\n\n"
-        "All else: `model_card.md` among the artifacts."
+        f"{training(figures)} Of {tested:,} test images it is right on "
+        f"{summary['accuracy']:.2%} ({summary['accuracy_low']:.2%} to "
+        f"{summary['accuracy_high']:.2%} at {100 * confidence:.6g}% confidence), with "
+        f"{summary['mistakes']} mistakes. More: `reports/model_card.md` among the artifacts."
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Images that are no digits of MNIST, to see what a network says of them."""
+"""Images that are not as MNIST's are, to see what a network says of them."""
 
 from collections.abc import Mapping
 
@@ -17,18 +17,12 @@ def probes(digits: Tensor, seed: int) -> dict[str, Tensor]:
     noise = torch.randint(
         256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
     )
-    half = digits.shape[-1] // 2
-    following = digits.roll(-1, 0)
     return {
-        "plain black": torch.zeros_like(digits[:1]),
-        "plain grey": torch.full_like(digits[:1], 128),
-        "plain white": torch.full_like(digits[:1], 255),
+        "one plain black": torch.zeros_like(digits[:1]),
+        "one plain grey": torch.full_like(digits[:1], 128),
+        "one plain white": torch.full_like(digits[:1], 255),
         "noise, each pixel at random": noise,
         "digits in black on white": 255 - digits,
-        "digits upside down": digits.flip(-2),
-        "the left of a digit beside the right of another": torch.cat(
-            [digits[..., :half], following[..., half:]], -1
-        ),
     }
 
 

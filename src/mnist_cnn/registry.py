@@ -21,8 +21,8 @@ from mnist_cnn.errors import UserError
 MODEL = "mnist-cnn"
 
 _DESCRIPTION = (
-    "Says which digit of MNIST an image shows. `champion` is the version that is right on most "
-    "test images, the latest of equals; `challenger` the latest of the others."
+    "Says which digit of MNIST an image shows. `champion` is the best version on the test images "
+    "by which it was chosen, the latest of equals; `challenger` the latest that did not become it."
 )
 
 # In the order of the life of a model version.
@@ -55,7 +55,8 @@ def register(
     for name, value in tags.items():
         client.set_model_version_tag(MODEL, str(number), name, value)
     client.update_model_version(MODEL, str(number), note)
-    client.update_registered_model(MODEL, _DESCRIPTION)
+    if not client.get_registered_model(MODEL).description:  # or a person has written one
+        client.update_registered_model(MODEL, _DESCRIPTION)
 
     champion = _champion(client)
     alias: Alias = "challenger"

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import optuna
 import optuna.visualization as interactive
 import optuna.visualization.matplotlib as printed
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 from optuna.exceptions import ExperimentalWarning
 
@@ -23,7 +25,7 @@ ACCURACY = "validation accuracy"
 def figures(study: optuna.Study) -> dict[str, Figure]:
     """Pictures of a study as matplotlib figures by name, wide enough to be read.
 
-    `slice` and `contour` show the hyperparameters that matter most, five and three of them.
+    `slice` shows the five hyperparameters that matter most, `contour` the first three of them.
     """
     with _without_warnings():
         ranked = _ranked(study)
@@ -38,7 +40,7 @@ def figures(study: optuna.Study) -> dict[str, Figure]:
 
 
 def page(study: optuna.Study) -> str:
-    """An HTML page of the same pictures, of all hyperparameters, and of when each trial ran.
+    """An HTML page of the same pictures, and of when each trial ran; its slices are of all.
 
     It carries the scripts that it needs, 5 MB of them, and works without the internet.
     """
@@ -46,7 +48,9 @@ def page(study: optuna.Study) -> str:
         ranked = _ranked(study)
         pictures = [
             interactive.plot_optimization_history(study, target_name=ACCURACY),
-            interactive.plot_intermediate_values(study),
+            interactive.plot_intermediate_values(study).update_layout(
+                xaxis_title="epoch", yaxis_title=ACCURACY
+            ),
             interactive.plot_param_importances(study, params=_names(study), target_name=ACCURACY),
             interactive.plot_parallel_coordinate(study, target_name=ACCURACY),
             interactive.plot_slice(study, params=ranked, target_name=ACCURACY),
@@ -66,10 +70,13 @@ def page(study: optuna.Study) -> str:
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Of what is experimental, and of studies that are small for a picture."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)
         yield
+    optuna.logging.set_verbosity(level)
 
 
 def _names(study: optuna.Study) -> list[str]:
@@ -118,12 +125,25 @@ def _parallel(study: optuna.Study) -> Figure:
 
 def _slice(study: optuna.Study, names: list[str]) -> Figure:
     axes = printed.plot_slice(study, params=names, target_name=ACCURACY)
+    _mark_possible(study, np.atleast_1d(axes))
     return _sized(axes, 2.8 * len(names) + 1, 4)
 
 
 def _contour(study: optuna.Study, names: list[str]) -> Figure:
     axes = printed.plot_contour(study, params=names, target_name=ACCURACY)
+    _mark_possible(study, np.atleast_1d(axes))
     return _sized(axes, 11, 9)
+
+
+def _mark_possible(study: optuna.Study, axes: NDArray[Any]) -> None:
+    """Number the axes of whole numbers at values that can be drawn, where these are few."""
+    for each in axes.flat:
+        for axis in (each.xaxis, each.yaxis):
+            distribution = study.trials[0].distributions.get(axis.get_label_text())
+            if isinstance(distribution, IntDistribution):
+                values = range(distribution.low, distribution.high + 1, distribution.step)
+                if len(values) <= 5:
+                    axis.set_ticks(list(values))
 
 
 def _sized(axes: Any, width: float, height: float) -> Figure:

@@ -22,13 +22,20 @@ import mlflow.data
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 
 from mnist_cnn import console, stores
 from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.provenance import Commit, Provenance, environment
+from mnist_cnn.views import VIEWS
 
 # What it does by itself, such as making its tables, is no news to who waits for a result.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -37,8 +44,21 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 EXPERIMENT = "mnist-cnn"
 
-# The UI then opens on pages for training, not on those for language models.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_EXPERIMENT_TAGS = {
+    MLFLOW_RUN_NOTE: "Searches for the hyperparameters of a network, `tune`, with their trials; "
+    "and the networks made with the best ones, `train`. Under *Views* are tables of both.",
+    **{f"mlflow.sharedViewState.{name}": view for name, view in VIEWS.items()},
+}
+
+# Of what a run is made by, which its trials share.
+_SHARED_TAGS = (
+    MLFLOW_USER,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    "git.commit",
+    "git.clean",
+    "dvc.experiment",
+)
 
 
 @contextmanager
@@ -66,8 +86,11 @@ def _open_store() -> None:
         known = mlflow.get_experiment_by_name(EXPERIMENT)
     if known is None:
         with suppress(MlflowException):  # another process was faster, or the next line tells why
-            mlflow.create_experiment(EXPERIMENT, stores.artifact_location(), _EXPERIMENT_TAGS)
-    mlflow.set_experiment(EXPERIMENT)
+            mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
+    known = mlflow.set_experiment(EXPERIMENT)
+    mlflow.set_experiment_tags(
+        {name: tag for name, tag in _EXPERIMENT_TAGS.items() if name not in known.tags}
+    )
 
 
 @contextmanager
@@ -174,7 +197,7 @@ def log_now(entries: deque[Callable[[], object]]) -> None:
     try:
         log_all(entries)
     except stores.StoreError as error:
-        console.say(f"not logged yet, and tried again later: {error}")
+        console.say(f"not logged yet, and tried again later: {error}", always=True)
 
 
 def log_all(entries: deque[Callable[[], object]]) -> None:
@@ -285,11 +308,13 @@ def log_trial(
             return str(child.info.run_id)
         client.delete_run(child.info.run_id)  # its logging was cut short
     milliseconds = [round(1000 * moment) for moment in times]
+    study = client.get_run(parent)
     child = client.create_run(
-        client.get_run(parent).info.experiment_id,
+        study.info.experiment_id,
         start_time=milliseconds[0],
         run_name=f"trial-{number:03}",
-        tags={
+        tags={name: study.data.tags[name] for name in _SHARED_TAGS if name in study.data.tags}
+        | {
             MLFLOW_PARENT_RUN_ID: parent,
             "stage": "trial",
             "trial": str(number),
@@ -304,6 +329,7 @@ def log_trial(
     ]
     params = [Param(name, str(value)) for name, value in hyperparameters.items()]
     client.log_batch(run_id, points, params)
+    client.log_inputs(run_id, study.inputs.dataset_inputs)
     describe(run_id, note)
     if error:
         client.log_text(run_id, error, "error.txt")

@@ -46,7 +46,8 @@ def claim(origin: Provenance) -> Iterator[Work]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        console.say(f"another process is at this very {origin.stage}; waiting until it ends")
+        waiting = f"another process is at this very {origin.stage}; waiting until it ends"
+        console.say(waiting, always=True)
         lock.acquire()
     try:
         name = folder / "name"
