@@ -1,4 +1,5 @@
-# Each target makes what it needs, and nothing twice. `make help` lists them.
+# Each target makes what it needs, and nothing twice. `make help` lists them. Those that serve pages take
+# another port by `PORT=…`.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -15,6 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .PHONY: help setup data repro article compare test chaos fuzz speedrun lint ui dashboard demo serve
 
 help: ## list the targets
+	@echo "ui, dashboard, demo and serve take another port by PORT=…"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the locked versions
@@ -60,15 +62,16 @@ lint: $(READY) ## check style and types
 	$(BIN)/mypy
 
 ui: $(READY) ## browse the runs on http://127.0.0.1:5000
+	MLFLOW_BACKEND_STORE_URI=$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1
+	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1 \
+		$(if $(PORT),--port $(PORT))
 
 dashboard: $(READY) ## browse the studies in optuna-dashboard, on http://127.0.0.1:8080
-	$(BIN)/optuna-dashboard --host 127.0.0.1 --port $(or $(PORT),8080) \
-		$${OPTUNA_STORAGE:-sqlite:///optuna.db}
+	exec $(BIN)/python src/dashboard.py --port $(or $(PORT),8080)
 
 demo: $(READY) ## draw a digit and see what the network says, on http://127.0.0.1:7860
-	$(BIN)/python src/demo.py
+	$(BIN)/python src/demo.py --port $(or $(PORT),7860)
 
 # One thread a request, because more are no faster; `exec`, so that what ends make ends the server.
 serve: $(READY) ## answer with the champion of `make repro` on http://127.0.0.1:5001/invocations

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tempfile
 from importlib.util import find_spec
 
 from mnist_cnn import choice, compute, console
@@ -19,10 +20,13 @@ def main() -> None:
     network = choice.load(options.model)
     # Gradio asks its own server whether it is there, which is not for a proxy to answer.
     os.environ["no_proxy"] = "*"
-    # Gradio is not everywhere, and takes seconds to import.
-    from mnist_cnn import page  # noqa: PLC0415
+    with tempfile.TemporaryDirectory() as folder:
+        # Else what is drawn goes through a folder that all users of the machine share.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        # Gradio is not everywhere, and takes seconds to import.
+        from mnist_cnn import page  # noqa: PLC0415
 
-    page.serve(network, options.port)
+        page.serve(network, options.port)
 
 
 def _options() -> argparse.Namespace:

@@ -1,10 +1,14 @@
 """`make dashboard` shows the study of the clone in which it is run."""
 
 import re
+import subprocess
+import sys
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
+from clone import ROOT
 from server import MAKE, free_port, serve
 
 
@@ -22,3 +26,34 @@ def test_the_dashboard_shows_the_trials_of_the_study(dashboard, page: Page):
 
     expect(page.get_by_role("heading", name="Hyperparameter Importance")).to_be_visible()
     expect(page.get_by_text("weight_decay").first).to_be_visible()
+
+
+def studies(dashboard):
+    return requests.get(f"{dashboard}/api/studies", timeout=10).json()["study_summaries"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_the_page_of_another_can_neither_read_nor_delete_a_study(dashboard, headers):
+    known = studies(dashboard)
+    study = f"{dashboard}/api/studies/{known[0]['study_id']}"
+
+    for ask in (requests.get, requests.delete):
+        assert ask(study, headers=headers, timeout=10).status_code == 403
+    assert studies(dashboard) == known
+
+
+def test_without_a_study_it_says_how_to_make_one_and_makes_no_file(tmp_path):
+    command = [sys.executable, ROOT / "src/dashboard.py", "--port", str(free_port())]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert "optuna.db: missing; `make repro` makes it" in done.stderr
+    assert list(tmp_path.iterdir()) == []

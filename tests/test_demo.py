@@ -1,6 +1,7 @@
 """The page on which one draws: what it says of strokes, and that it needs nothing but loopback."""
 
 import math
+import os
 import re
 import signal
 import socket
@@ -23,8 +24,6 @@ BAR = [(60, -130), (60, 130)]
 CORNER = [(-30, -130), (-100, 40), (120, 40)]
 RING = [(90 * math.sin(k * math.pi / 6), -130 * math.cos(k * math.pi / 6)) for k in range(13)]
 
-expect.set_options(timeout=30_000)  # without a GPU, Chromium is slow to draw
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
@@ -33,7 +32,7 @@ def demo(tmp_path_factory):
         pytest.skip("models/best_model.pth is absent; `dvc repro` makes it")
     folder, port = tmp_path_factory.mktemp("demo"), free_port()
     command = [sys.executable, SCRIPT, "--model", str(BEST_MODEL), "--port", str(port)]
-    variables = {"ALL_PROXY": "http://127.0.0.1:9", "GRADIO_TEMP_DIR": str(folder)}
+    variables = {"ALL_PROXY": "http://127.0.0.1:9", "TMPDIR": str(folder)}
     with serve(folder, command, port, path="/", **variables) as address:
         yield address
         assert "Traceback" not in (folder / "server.log").read_text()
@@ -107,16 +106,22 @@ def test_the_answer_follows_every_stroke(drawn):
     says(drawn, 1)
 
 
-def test_ctrl_c_ends_it_without_a_traceback():
+def test_ctrl_c_ends_it_without_a_traceback_and_leaves_no_drawing(tmp_path):
     command = [sys.executable, SCRIPT, "--model", ANY_MODEL, "--port", str(free_port())]
     server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert "http://127.0.0.1:" in server.stdout.readline()
     server.send_signal(signal.SIGINT)
     rest, _ = server.communicate()
     assert server.returncode in {0, 1}  # 1, as of any script, where it comes at once
     assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_in_use_is_an_error_of_one_line():

@@ -50,7 +50,7 @@ def serve(network: model.DeepCNN, port: int) -> None:
 
 def _build(network: model.DeepCNN) -> gr.Blocks:
     weights = sum(weight.numel() for weight in network.parameters())
-    # What is drawn passes through files, which go after ten minutes and at the end.
+    # What is drawn passes through files, which go after ten minutes.
     page = gr.Blocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
     with page:
         gr.Markdown(
