@@ -35,7 +35,8 @@ def demo(tmp_path_factory):
     variables = {"ALL_PROXY": "http://127.0.0.1:9", "TMPDIR": str(folder)}
     with serve(folder, command, port, path="/", **variables) as address:
         yield address
-        assert "Traceback" not in (folder / "server.log").read_text()
+        # A traceback of ours; Gradio writes its own where a page is closed within an upload.
+        assert "page.py" not in (folder / "server.log").read_text()
 
 
 @pytest.fixture
