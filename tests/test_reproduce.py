@@ -106,7 +106,7 @@ def test_a_run_is_computed_again_byte_for_byte_by_however_many_workers(project):
     assert "the same  reports/evaluate/roc.png" in output
     assert "differs" not in output
     assert "nothing was computed" not in output
-    assert output.rstrip().endswith("all 18 are the same")
+    assert output.rstrip().endswith("all 19 are the same")
     assert not elsewhere.exists()
 
 
@@ -119,7 +119,7 @@ def test_what_the_cache_has_is_not_computed(project):
     assert "Stage 'tune' didn't change, skipping" in output
     assert "Running stage" not in output
     assert "nothing was computed, as this clone has it all" in output
-    assert "all 18 are the same" in output
+    assert "all 19 are the same" in output
 
 
 def test_what_was_never_committed_is_made_again(project):
@@ -128,7 +128,7 @@ def test_what_was_never_committed_is_made_again(project):
     assert f"run {project.unclean} (train)" in output
     assert "not committed: params.yaml, src/mine.py, src/train.py" in output
     assert "Running stage 'train'" in output
-    assert "all 18 are the same" in output
+    assert "all 19 are the same" in output
 
 
 @pytest.mark.parametrize("name", ["mnist-cnn@champion", "models:/mnist-cnn/1"])
@@ -136,7 +136,7 @@ def test_a_registered_model_leads_to_its_run(project, name):
     output = reproduce(project, name).stdout
 
     assert f"run {project.first} (train)" in output
-    assert "all 18 are the same" in output
+    assert "all 19 are the same" in output
 
 
 def test_a_study_and_each_of_its_trials_are_made_again(project):
@@ -169,7 +169,7 @@ def test_what_differs_is_told_with_how_far_it_is_apart(project, tmp_path):
     assert "differs   models/best_model.pth\n            weights: by 0.25 at most" in done.stdout
     assert f"accuracy: 2 → {accuracy}" in done.stdout
     assert "reports/evaluate/roc.png\n            not among the artifacts" in done.stdout
-    assert "3 of 18 differ" in done.stderr
+    assert "3 of 19 differ" in done.stderr
     assert md5(tmp_path / "again/models/best_model.pth") == project.first_md5
 
     project.run("git", "worktree", "remove", "--force", str(tmp_path / "again"))
