@@ -132,7 +132,7 @@ def test_the_run_of_an_experiment_is_made_again(project, grid):
     output = project.run("python", "src/reproduce.py", run).stdout
 
     assert "not committed: params.yaml" in output
-    assert "all 18 are the same" in output
+    assert "all 19 are the same" in output
 
 
 def test_an_experiment_in_the_workspace_has_its_runs_too(project, grid):
@@ -143,4 +143,4 @@ def test_an_experiment_in_the_workspace_has_its_runs_too(project, grid):
     tagged = [
         run.info.run_name for run in project.runs() if run.data.tags.get("dvc.experiment") == "here"
     ]
-    assert sorted(tagged) == ["train", "tune"]
+    assert sorted(tagged) == ["train", "trial-000", "trial-001", "tune"]
