@@ -1,5 +1,4 @@
-# Each target makes what it needs, and nothing twice. `make help` lists them. Those that serve pages take
-# another port by `PORT=…`.
+# Each target makes what it needs, and nothing twice. `make help` lists them.
 
 PYTHON ?= python3
 VENV   := .venv

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_cnn import (
     compute,
@@ -34,6 +35,14 @@ TRAINING = Path("reports/train/metrics.json")
 BEST_PARAMS = Path("reports/tune/best_params.json")
 
 
+class Report(NamedTuple):
+    """Figures of the test set, as `metrics` names them."""
+
+    summary: dict[str, float]
+    per_class: list[dict[str, float]]
+    confusion: NDArray[np.int64]
+
+
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     console.options(argparse.ArgumentParser(description=__doc__))
@@ -45,8 +54,9 @@ def main() -> None:
     network = model.load(MODEL).to(device)
     probabilities = model.predict(network, digits.images.to(device)).cpu().numpy()
 
-    summary = _write_report(evaluate, digits, probabilities)
-    _write_card(evaluate, origin, training, network, digits, probabilities, summary)
+    report = _write_report(evaluate, digits, probabilities)
+    _write_card(evaluate, origin, training, network, digits, report)
+    summary = report.summary
     console.say(
         f"test accuracy {summary['accuracy']:.2%} "
         f"({summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%} "
@@ -71,8 +81,8 @@ def main() -> None:
 
 def _write_report(
     evaluate: params.Evaluate, digits: data.Digits, probabilities: np.ndarray
-) -> dict[str, float]:
-    """Write tables and figures; return the summary."""
+) -> Report:
+    """Write tables and figures, and return what the model card tells of too."""
     labels = digits.labels.numpy()
     guesses = metrics.predicted(probabilities)
     summary = metrics.summary(
@@ -130,7 +140,7 @@ def _write_report(
         ),
     }.items():
         files.write_png(REPORTS / f"{name}.png", figure)
-    return summary
+    return Report(summary, per_class, confusion)
 
 
 def _write_card(
@@ -139,11 +149,9 @@ def _write_card(
     training: Mapping[str, Any],
     network: model.DeepCNN,
     digits: data.Digits,
-    probabilities: np.ndarray,
-    summary: Mapping[str, float],
+    report: Report,
 ) -> None:
     """Show the model what is no digit too, and write its card."""
-    labels = digits.labels.numpy()
     device = next(network.parameters()).device
     sure = {
         kind: model.predict(network, images.to(device)).amax(1).cpu()
@@ -151,13 +159,13 @@ def _write_card(
     }
     card = model_card.Facts(
         architecture=network.architecture,
-        hyperparameters=json.loads(BEST_PARAMS.read_text()),
+        hyperparameters=params.load_hyperparameters(BEST_PARAMS)[0],
         training=training,
-        summary=summary,
+        summary=report.summary,
         confidence=evaluate.confidence,
-        tested=len(labels),
-        per_class=metrics.per_class(labels, probabilities, confidence=evaluate.confidence),
-        confusions=metrics.confusions(metrics.confusion_matrix(labels, probabilities), 5),
+        tested=len(digits.labels),
+        per_class=report.per_class,
+        confusions=metrics.confusions(report.confusion, 5),
         limits=probes.sureness(sure),
         inputs={path: md5 for path, md5 in origin.inputs.items() if not path.startswith("src/")},
     )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from joblib import cpu_count
 
@@ -19,7 +20,6 @@ from mnist_cnn import (
     results,
     search,
     stores,
-    study_plots,
     tracking,
     work,
     workers,
@@ -59,12 +59,14 @@ def main() -> None:
             console.say(results.describe(trial))
             bar.set_postfix_str(results.describe_best(finished), refresh=False)
             bar.update()
-        _write_report(tune, finished)
+        summary = _write_report(tune, finished)
+        # The processes that run trials import this script too, and draw nothing.
+        from mnist_cnn import study_plots  # noqa: PLC0415
+
         pictured = search.in_memory(finished, tune.search_space)
         for name, figure in study_plots.figures(pictured).items():
             files.write_png(REPORTS / f"{name}.png", figure)
         tracking.log_all(entries)
-        summary = results.summary(finished)
         note = notes.study(summary, examples=tune.train_size, held_out=tune.validation_size)
         tracking.describe(run, note)
         tracking.log_metrics(summary)
@@ -86,14 +88,17 @@ def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:
     )
 
 
-def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> None:
+def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> dict[str, Any]:
+    """Write tables and the best hyperparameters, and return the summary."""
     best = results.best(finished)
     chosen = tune.hyperparameters | best.hyperparameters
     files.write_json(REPORTS / "best_params.json", dict(sorted(chosen.items())))
-    files.write_json(REPORTS / "metrics.json", results.summary(finished))
+    summary = results.summary(finished)
+    files.write_json(REPORTS / "metrics.json", summary)
     files.write_csv(REPORTS / "trials.csv", results.table(finished))
     files.write_csv(REPORTS / "epochs.csv", results.epochs_table(finished))
     console.say(f"best of all: {results.describe(best)}; {REPORTS / 'best_params.json'}")
+    return summary
 
 
 def _workers() -> int | None:

@@ -49,8 +49,9 @@ def test_the_header_is_a_model_card_with_its_result(tmp_path):
     path.write_text(model_card.render(FACTS))
 
     data = ModelCard.load(path).data
+    header = data.to_dict()
 
-    assert (data.license, data.library_name) == ("mit", "pytorch")
+    assert (header["license"], header["library_name"]) == ("mit", "pytorch")
     found = {result.metric_type: result.metric_value for result in data.eval_results}
     assert found == {"accuracy": 0.9967, "f1": 0.9965}
     assert {result.dataset_split for result in data.eval_results} == {"test"}

@@ -43,6 +43,13 @@ def client(store, tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
+@pytest.fixture
+def digits(tmp_path):
+    """Five examples, read from the file `images` of the test's own folder."""
+    (tmp_path / "images").write_bytes(b"pixels")
+    return Digits(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+
+
 def artifact(run_id, path):
     return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path)).read_bytes()
 
@@ -234,12 +241,9 @@ def test_a_trial_is_a_run_below_its_study(client, state, status):
     assert artifacts == (["error.txt"] if error else [])
 
 
-def test_a_trial_tells_of_what_it_is_made_as_its_study_does(client, tmp_path):
-    source = tmp_path / "images"
-    source.write_bytes(b"pixels")
-    digits = Digits(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+def test_a_trial_tells_of_what_it_is_made_as_its_study_does(client, digits):
     with train_run() as parent:
-        tracking.log_dataset("mnist-train", digits, source, "training")
+        tracking.log_dataset("mnist-train", digits, Path("images"), "training")
         run_id = log_trial(parent)
     trial, study = client.get_run(run_id), client.get_run(parent)
 
@@ -287,12 +291,9 @@ def test_a_trial_is_logged_once():
         assert log_trial(other, 1) != log_trial(parent, 1)
 
 
-def test_a_data_set_is_an_input_with_its_digest(client, tmp_path):
-    source = tmp_path / "images"
-    source.write_bytes(b"pixels")
-    digits = Digits(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+def test_a_data_set_is_an_input_with_its_digest(client, digits):
     with train_run() as run_id:
-        tracking.log_dataset("mnist-train", digits, source, "training")
+        tracking.log_dataset("mnist-train", digits, Path("images"), "training")
 
     (given,) = client.get_run(run_id).inputs.dataset_inputs
     assert given.dataset.name == "mnist-train"

@@ -41,7 +41,7 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card as Markdown."""
     summary, training = facts.summary, facts.training
-    interval = f"{summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%}"
+    interval = _interval(summary)
     confidence = f"{100 * facts.confidence:.6g}%"
     widths, hidden = (
         ", ".join(map(str, facts.architecture[layers])) or "none"
@@ -50,7 +50,7 @@ def render(facts: Facts) -> str:
     size = facts.architecture["image_size"]
     normalised = "with" if facts.architecture["batch_norm"] else "without"
     hyperparameters = _table(("hyperparameter", "value"), facts.hyperparameters.items())
-    figures = _table(("figure", "value"), _figures(summary, interval))
+    figures = _table(("figure", "value"), _figures(summary))
     digits = _table(("digit", "accuracy", "interval"), map(_digit, facts.per_class))
     confusions = _table(("digit", "taken for", "images"), facts.confusions)
     limits = _table(
@@ -177,9 +177,9 @@ def _header(facts: Facts) -> str:
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())
 
 
-def _figures(summary: Mapping[str, float], interval: str) -> Sequence[tuple[str, str]]:
+def _figures(summary: Mapping[str, float]) -> Sequence[tuple[str, str]]:
     return (
-        ("accuracy", f"{summary['accuracy']:.2%} ({interval})"),
+        ("accuracy", f"{summary['accuracy']:.2%} ({_interval(summary)})"),
         ("mistakes", f"{summary['mistakes']}"),
         ("balanced accuracy", f"{summary['balanced_accuracy']:.2%}"),
         ("F1, mean of the classes", f"{summary['f1_macro']:.4f}"),
@@ -191,8 +191,11 @@ def _figures(summary: Mapping[str, float], interval: str) -> Sequence[tuple[str,
 
 
 def _digit(row: Mapping[str, float]) -> tuple[str, str, str]:
-    interval = f"{row['accuracy_low']:.2%} to {row['accuracy_high']:.2%}"
-    return f"{row['class']}", f"{row['accuracy']:.2%}", interval
+    return f"{row['class']}", f"{row['accuracy']:.2%}", _interval(row)
+
+
+def _interval(figures: Mapping[str, float]) -> str:
+    return f"{figures['accuracy_low']:.2%} to {figures['accuracy_high']:.2%}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

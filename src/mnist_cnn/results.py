@@ -43,7 +43,7 @@ def best(trials: Sequence[Trial]) -> Trial:
 
     Raises `UserError` when no trial is complete.
     """
-    complete = [trial for trial in trials if trial.state == "complete"]
+    complete = _complete(trials)
     if not complete:
         raise UserError("no trial was completed")
     return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
@@ -71,8 +71,12 @@ def describe(trial: Trial) -> str:
 
 def describe_best(trials: Sequence[Trial]) -> str:
     """The highest validation accuracy of complete trials, in short; nothing where there is none."""
-    values = [trial.value for trial in trials if trial.state == "complete" and trial.value]
-    return f"best {max(values):.2%}" if values else ""
+    complete = _complete(trials)
+    return f"best {best(complete).value or 0.0:.2%}" if complete else ""
+
+
+def _complete(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.state == "complete"]
 
 
 def cause_of(trial: Trial) -> str:
