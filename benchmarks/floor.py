@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_000, help="examples (default 10,000)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each (default 5)")
     options = parser.parse_args()
-    train = data.load("train")
+    train = data.load("train", data.folder("MNIST"))
     _, best = params.load_hyperparameters(BEST)
 
     print("| network | threads | bare, s | `fit`, s | ratio |")

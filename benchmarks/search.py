@@ -79,7 +79,9 @@ def main() -> None:
         update={"trials": 2 * tune.round_size, "epochs": 1, "train_size": 10_000}
     )
     train, validation = data.subset(
-        data.load("train"), (short.train_size, short.validation_size), short.seed
+        data.load("train", data.folder("MNIST")),
+        (short.train_size, short.validation_size),
+        short.seed,
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()

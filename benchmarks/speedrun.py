@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import article
 import one_epoch
-from mnist_cnn import compute, data, params, training
+from mnist_cnn import compute, data, params, training, yaml_files
 
 RECIPE = Path(__file__).with_name("speedrun.yaml")
 BASELINE = "one epoch, `channels_last`"
@@ -78,11 +78,11 @@ def main() -> None:
     options = parser.parse_args()
     compute.configure(options.threads)
 
-    everything = data.load("train")
-    train, test = everything, data.load("test")
+    everything = data.load("train", data.folder("MNIST"))
+    train, test = everything, data.load("test", data.folder("MNIST"))
     if options.validation:
         train, test = data.subset(everything, (55_000, 5_000), seed=0)
-    recipe = params.read_yaml(options.recipe)
+    recipe = yaml_files.read(options.recipe)
     hyperparameters = params.Hyperparameters.model_validate(recipe["hyperparameters"])
     trainings: dict[str, Callable[[int], nn.Module]] = {
         BASELINE: partial(one_epoch.train, one_epoch.prepare(train)),

@@ -25,7 +25,9 @@ def seconds(command: list[str]) -> float:
 
 def write_images(folder: Path, count: int) -> None:
     """The first test images as PNG files."""
-    for number, pixels in enumerate(data.load("test").images[:count, 0].numpy()):
+    for number, pixels in enumerate(
+        data.load("test", data.folder("MNIST")).images[:count, 0].numpy()
+    ):
         Image.fromarray(pixels).save(folder / f"{number:05}.png", compress_level=1)
 
 

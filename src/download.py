@@ -1,4 +1,4 @@
-"""Stage `download`: get the four files of MNIST from the first source that has them, checked."""
+"""Stage `download`: get the files of the data set from the first source that has them, checked."""
 
 import argparse
 
@@ -9,8 +9,9 @@ def main() -> None:
     """Download and say where from."""
     console.options(argparse.ArgumentParser(description=__doc__))
     download = params.load().download
-    source = sources.download(download.sources, download.timeout)
-    console.say(f"{data.RAW}: the four files, from {source.replace('_', ' ')}")
+    raw = data.folder(download.dataset)
+    source = sources.download(download.dataset, download.sources, download.timeout, raw)
+    console.say(f"{raw}: the four files, from {source.replace('_', ' ')}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from mnist_cnn import (
     compute,
     console,
     data,
+    datasets,
     files,
     metrics,
     model,
@@ -46,16 +47,18 @@ class Report(NamedTuple):
 def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     console.options(argparse.ArgumentParser(description=__doc__))
-    evaluate = params.load().evaluate
+    given = params.load()
+    evaluate, dataset = given.evaluate, given.download.dataset
+    raw, about = data.folder(dataset), datasets.INFO[dataset]
     origin = provenance.of_stage("evaluate")
     training = json.loads(TRAINING.read_text())
-    (digits,) = data.subset(data.load("test"), (evaluate.test_size,), seed=0)
+    (digits,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
     device = compute.configure(evaluate.threads)
     network = model.load(MODEL).to(device)
     probabilities = model.predict(network, digits.images.to(device)).cpu().numpy()
 
-    report = _write_report(evaluate, digits, probabilities)
-    _write_card(evaluate, origin, training, network, digits, report)
+    report = _write_report(evaluate, digits, probabilities, about.classes)
+    _write_card(evaluate, about, origin, training, network, digits, report)
     summary = report.summary
     console.say(
         f"test accuracy {summary['accuracy']:.2%} "
@@ -63,24 +66,37 @@ def main() -> None:
         f"at {100 * evaluate.confidence:.6g}% confidence), {summary['mistakes']} mistakes"
     )
 
-    images, _ = data.paths("test")
-    note = notes.model(training, summary, tested=len(digits.labels), confidence=evaluate.confidence)
+    images, _ = data.paths("test", raw)
+    note = notes.model(training, summary, dataset=about.name, confidence=evaluate.confidence)
     with tracking.run_that_made(MODEL, "train", origin, provenance.commit()) as run:
         tracking.log_metrics(summary, prefix="test_")
-        tracking.log_dataset("mnist-test", digits, images, "testing")
+        tracking.log_dataset(dataset, "test", digits, images)
         tracking.log_folder(REPORTS)
         tracking.log_made(CARD)
         tracking.describe(run, note)
-        matters = {name: summary[name] for name in ("accuracy", "mistakes")}
-        version, alias = registry.register(
-            network.cpu(), digits.images[:2], matters, digits.digest(), note
+        tested = registry.Tested(
+            accuracy=summary["accuracy"],
+            mistakes=int(summary["mistakes"]),
+            examples=len(digits.labels),
+            data=digits.digest(),
         )
+        registered = registry.register(about, network.cpu(), digits.images[:2], tested, note)
     work.sweep()  # DVC has recorded the training by now
-    console.say(f"registered as {registry.MODEL} version {version}, the {alias}")
+    console.say(f"registered as {_describe(registered)}")
+
+
+def _describe(registered: registry.Registered) -> str:
+    name = f"{registered.model} version {registered.version}"
+    if registered.version == registered.champion:
+        return f"{name}, the champion"
+    return f"{name}, the challenger: version {registered.champion} tested better"
 
 
 def _write_report(
-    evaluate: params.Evaluate, digits: data.Digits, probabilities: np.ndarray
+    evaluate: params.Evaluate,
+    digits: data.Digits,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
 ) -> Report:
     """Write tables and figures, and return what the model card tells of too."""
     labels = digits.labels.numpy()
@@ -92,7 +108,9 @@ def _write_report(
     confusion = metrics.confusion_matrix(labels, probabilities)
     roc = metrics.roc_curves(labels, probabilities)
     precision_recall = metrics.precision_recall_curves(labels, probabilities)
-    bins = metrics.reliability(labels, probabilities, evaluate.calibration_bins)
+    bins = metrics.reliability(
+        labels, probabilities, evaluate.calibration_bins, confidence=evaluate.confidence
+    )
     worst = metrics.worst_mistakes(labels, probabilities, evaluate.worst_mistakes)
     report = metrics.classification_report(labels, probabilities)
 
@@ -127,16 +145,17 @@ def _write_report(
             ],
         )
     for name, figure in {
-        "confusion_matrix": plots.confusion_matrix(confusion),
-        "roc": plots.roc(roc),
-        "precision_recall": plots.precision_recall(precision_recall),
+        "confusion_matrix": plots.confusion_matrix(confusion, classes),
+        "roc": plots.roc(roc, classes),
+        "precision_recall": plots.precision_recall(precision_recall, classes),
         "reliability": plots.reliability(bins, summary["calibration_error"]),
-        "per_class_accuracy": plots.per_class_accuracy(per_class, summary["accuracy"]),
+        "per_class_accuracy": plots.per_class_accuracy(per_class, summary["accuracy"], classes),
         "mistakes": plots.mistakes(
             digits.images[worst, 0].numpy(),
             labels[worst],
             guesses[worst],
             probabilities[worst].max(1),
+            classes,
         ),
     }.items():
         files.write_png(REPORTS / f"{name}.png", figure)
@@ -145,25 +164,26 @@ def _write_report(
 
 def _write_card(
     evaluate: params.Evaluate,
+    dataset: datasets.DatasetInfo,
     origin: provenance.Provenance,
     training: Mapping[str, Any],
     network: model.DeepCNN,
     digits: data.Digits,
     report: Report,
 ) -> None:
-    """Show the model what is no digit too, and write its card."""
+    """Show the model what it does not know too, and write its card."""
     device = next(network.parameters()).device
     sure = {
         kind: model.predict(network, images.to(device)).amax(1).cpu()
-        for kind, images in probes.probes(digits.images, seed=0).items()
+        for kind, images in probes.probes(digits.images, dataset.thing, seed=0).items()
     }
     card = model_card.Facts(
+        dataset=dataset,
         architecture=network.architecture,
         hyperparameters=params.load_hyperparameters(BEST_PARAMS)[0],
         training=training,
         summary=report.summary,
         confidence=evaluate.confidence,
-        tested=len(digits.labels),
         per_class=report.per_class,
         confusions=metrics.confusions(report.confusion, 5),
         limits=probes.sureness(sure),

@@ -29,10 +29,12 @@ MODEL = Path("models/best_model.pth")
 def main() -> None:
     """Train, or go on training, and write the model and how it came to be."""
     console.options(argparse.ArgumentParser(description=__doc__))
-    train = params.load().train
+    given = params.load()
+    train, dataset = given.train, given.download.dataset
+    raw = data.folder(dataset)
     origin = provenance.of_stage("train")
     flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
-    (digits,) = data.subset(data.load("train"), (train.train_size,), train.seed)
+    (digits,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
     device = compute.configure(train.threads)
     network = training.build(hyperparameters, train.seed).to(device)
 
@@ -43,7 +45,8 @@ def main() -> None:
         tracking.run(origin, provenance.commit(), flat, work=job.name) as run,
         console.progress(train.epochs, "epochs", "epoch") as bar,
     ):
-        tracking.log_dataset("mnist-train", digits, data.paths("train")[0], "training")
+        images, _ = data.paths("train", raw)
+        tracking.log_dataset(dataset, "train", digits, images)
         for epoch in training.fit(
             network,
             hyperparameters,

@@ -31,10 +31,12 @@ REPORTS = Path("reports/tune")
 def main() -> None:
     """Run the study, or what is left of it, and write its report."""
     size = _workers()
-    tune = params.load().tune
+    given = params.load()
+    tune, dataset = given.tune, given.download.dataset
+    raw = data.folder(dataset)
     origin = provenance.of_stage("tune")
     train, validation = data.subset(
-        data.load("train"), (tune.train_size, tune.validation_size), tune.seed
+        data.load("train", raw), (tune.train_size, tune.validation_size), tune.seed
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()  # one copy for all workers
@@ -48,9 +50,9 @@ def main() -> None:
         console.progress(tune.trials, "trials", "trial") as bar,
         workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
     ):
-        images, _ = data.paths("train")
-        tracking.log_dataset("mnist-train", train, images, "training")
-        tracking.log_dataset("mnist-validation", validation, images, "validation")
+        images, _ = data.paths("train", raw)
+        tracking.log_dataset(dataset, "train", train, images)
+        tracking.log_dataset(dataset, "validation", validation, images)
         study = search.open_study(job.name, stores.study_storage())
         for trial in search.search(tune, objective, study, executor, job.folder):
             finished.append(trial)

@@ -14,7 +14,7 @@ SCRIPTS = {path.stem: path for path in SRC.glob("*.py")}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 ONLY_IMPORTERS = {
-    "ruamel": {"params"},
+    "ruamel": {"yaml_files"},
     "torchvision": {"sources"},
     "requests": {"sources"},
     "pypi_simple": {"sources"},

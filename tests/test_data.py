@@ -16,16 +16,12 @@ from torch.nn.functional import pad
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from examples import idx
 from mnist_cnn import data, sources
 from mnist_cnn.data import Digits
 from mnist_cnn.errors import UserError
 
-RAW = Path(__file__).parents[1] / data.RAW
-
-
-def idx(array):
-    sizes = np.array(array.shape, ">u4").tobytes()
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+RAW = Path(__file__).parents[1] / data.folder("MNIST")
 
 
 IMAGES = idx(np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28))
@@ -470,9 +466,9 @@ def test_mnist_has_60000_and_10000_examples(train_split, test_split):
     assert test_split.images.shape == (10000, 1, 28, 28)
 
 
-@pytest.mark.parametrize("name", sources.SHA256)
-def test_mnist_files_are_the_known_ones(name):
-    assert hashlib.sha256((RAW / name).read_bytes()).hexdigest() == sources.SHA256[name]
+@pytest.mark.parametrize(("name", "sha256"), sources.SHA256["MNIST"].items())
+def test_mnist_files_are_the_known_ones(name, sha256):
+    assert hashlib.sha256((RAW / name).read_bytes()).hexdigest() == sha256
 
 
 def test_mnist_has_the_known_class_counts(split):

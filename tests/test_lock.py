@@ -25,6 +25,7 @@ def md5_of(path: str) -> str:
     return hashlib.md5(committed(path), usedforsecurity=False).hexdigest()
 
 
+PARAMS = yaml.safe_load(committed("params.yaml"))
 DEFINED = yaml.safe_load(committed("dvc.yaml"))["stages"]
 LOCKED = yaml.safe_load(committed("dvc.lock"))["stages"]
 MADE = {out["path"]: out["md5"] for stage in LOCKED.values() for out in stage["outs"]}
@@ -37,9 +38,7 @@ def test_every_stage_is_recorded():
 @pytest.mark.parametrize("stage", DEFINED)
 def test_a_stage_is_recorded_with_the_command_and_parameters_of_the_commit(stage):
     assert LOCKED[stage]["cmd"] == DEFINED[stage]["cmd"]
-    assert LOCKED[stage]["params"] == {
-        "params.yaml": {stage: yaml.safe_load(committed("params.yaml"))[stage]}
-    }
+    assert LOCKED[stage]["params"] == {"params.yaml": {stage: PARAMS[stage]}}
 
 
 @pytest.mark.parametrize("stage", DEFINED)
@@ -47,7 +46,10 @@ def test_a_stage_is_recorded_with_the_sources_of_the_commit(stage):
     deps = {dep["path"]: dep["md5"] for dep in LOCKED[stage]["deps"]}
     sources = {path: digest for path, digest in deps.items() if path.startswith("src/")}
 
-    assert deps.keys() == set(DEFINED[stage]["deps"])
+    assert deps.keys() == {
+        dep.replace("${download.dataset}", PARAMS["download"]["dataset"])
+        for dep in DEFINED[stage]["deps"]
+    }
     assert sources == {path: md5_of(path) for path in sources}
 
 

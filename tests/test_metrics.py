@@ -106,6 +106,7 @@ def test_the_prediction_is_the_most_probable_class_and_the_first_of_equals():
 THREE_MISTAKES = {
     "accuracy": 19 / 22,
     "mistakes": 3,
+    "examples": 22,
     "balanced_accuracy": (3 / 4 + 1 / 2 + 1 / 2 + 7) / 10,
     "recall_macro": (3 / 4 + 1 / 2 + 1 / 2 + 7) / 10,
     "recall_weighted": 19 / 22,
@@ -183,11 +184,13 @@ def test_the_calibration_error_of_two_bins_is_as_worked_by_hand():
     guesses = [0, 1, 2, 3, 4, 5]
     labels = np.array([0, 7, 2, 3, 7, 5])
     probabilities = rows(guesses, [0.3, 0.5, 0.6, 0.9, 0.9, 0.8])
-    first, second = metrics.reliability(labels, probabilities, 2)
+    first, second = metrics.reliability(labels, probabilities, 2, confidence=0.95)
     assert (first.low, first.high, first.count) == (0, 0.5, 2)
     assert (first.confidence, first.accuracy) == pytest.approx((0.4, 0.5))
     assert (second.low, second.high, second.count) == (0.5, 1, 4)
     assert (second.confidence, second.accuracy) == pytest.approx((0.8, 0.75))
+    interval = metrics.wilson_interval(3, 4, 0.95)
+    assert (second.accuracy_low, second.accuracy_high) == interval
     assert metrics.calibration_error([first, second]) == pytest.approx((2 * 0.1 + 4 * 0.05) / 6)
     assert summary(
         np.concatenate([labels, TEN]),
@@ -206,13 +209,13 @@ def test_the_calibration_error_of_two_bins_is_as_worked_by_hand():
     ],
 )
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below(confidence, bin_):
-    found = metrics.reliability(np.array([3]), rows([3], [confidence]), 4)
+    found = metrics.reliability(np.array([3]), rows([3], [confidence]), 4, confidence=0.95)
     assert [row.count for row in found] == [int(i == bin_) for i in range(4)]
 
 
 def test_a_confidence_rounded_above_one_belongs_to_the_last_bin():
     probabilities = np.eye(10)[:1] * (1 + 2e-7)
-    last = metrics.reliability(np.array([0]), probabilities, 4)[-1]
+    last = metrics.reliability(np.array([0]), probabilities, 4, confidence=0.95)[-1]
     assert last.count == 1
     assert last.low < last.confidence <= last.high
 
@@ -221,7 +224,7 @@ def test_a_confidence_rounded_above_one_belongs_to_the_last_bin():
 @given(answers(), st.integers(1, 20))
 def test_reliability_bins_are_those_of_a_plain_loop(answer, bins):
     labels, probabilities = answer
-    found = metrics.reliability(labels, probabilities, bins)
+    found = metrics.reliability(labels, probabilities, bins, confidence=0.95)
     assert [row.low for row in found] == pytest.approx([i / bins for i in range(bins)])
     assert [row.high for row in found] == pytest.approx([(i + 1) / bins for i in range(bins)])
     error = 0.0
@@ -397,6 +400,7 @@ def test_a_perfect_classifier_gets_one_everywhere():
     for name in ("mistakes", "log_loss", "calibration_error"):
         assert found.pop(name) == pytest.approx(0)
     assert 0.8 < found.pop("accuracy_low") < 1
+    assert found.pop("examples") == 20
     assert found == pytest.approx(dict.fromkeys(found, 1))
     curves = metrics.roc_curves(EVERY_CLASS_TWICE, probabilities)
     curves |= {

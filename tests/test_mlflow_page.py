@@ -190,7 +190,7 @@ def test_a_run_tells_what_data_it_used(table, runs):
 def test_a_run_describes_itself_and_how_it_is_made_again(table):
     open_run(table, "train")
     description = table.get_by_test_id("note-editor-preview-content")
-    expect(description).to_contain_text("test images it is right on")
+    expect(description).to_contain_text("test images of MNIST it is right on")
     expect(description.locator("code").last).to_contain_text("python src/reproduce.py")
 
 

@@ -6,42 +6,8 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from examples import FACTS
 from mnist_cnn import model_card, probes
-
-FACTS = model_card.Facts(
-    architecture={
-        "conv_layers": [16, 48],
-        "fc_layers": [],
-        "batch_norm": True,
-        "dropout": 0.1,
-        "crop": 2,
-        "image_size": 28,
-        "classes": 10,
-    },
-    hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
-    training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
-    summary={
-        "accuracy": 0.9967,
-        "accuracy_low": 0.9954,
-        "accuracy_high": 0.9976,
-        "mistakes": 33,
-        "balanced_accuracy": 0.9966,
-        "f1_macro": 0.9965,
-        "cohen_kappa": 0.9963,
-        "roc_auc_macro": 0.99999,
-        "log_loss": 0.0107,
-        "calibration_error": 0.0017,
-    },
-    confidence=0.95,
-    tested=10_000,
-    per_class=[
-        {"class": k, "accuracy": 0.99 + k / 1000, "accuracy_low": 0.98, "accuracy_high": 0.999}
-        for k in range(10)
-    ],
-    confusions=[(4, 9, 5), (7, 2, 3)],
-    limits={"plain black": (0.25, 0.0), "noise": (0.5, 0.125)},
-    inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
-)
 
 
 def test_the_header_is_a_model_card_with_its_result(tmp_path):
@@ -77,7 +43,7 @@ def test_the_card_tells_what_it_was_given(line):
 
 def test_a_part_of_the_test_set_is_no_result_to_be_compared(tmp_path):
     path = tmp_path / "card.md"
-    path.write_text(model_card.render(replace(FACTS, tested=500)))
+    path.write_text(model_card.render(replace(FACTS, summary={**FACTS.summary, "examples": 500})))
 
     assert ModelCard.load(path).data.eval_results is None
     assert "of 500 test images" in path.read_text()
@@ -91,15 +57,15 @@ def test_the_confidence_is_told_as_it_is(confidence, told):
 def test_probes_are_images_and_no_digits():
     digits = torch.randint(0, 256, (30, 1, 28, 28), dtype=torch.uint8)
 
-    kinds = probes.probes(digits, seed=0)
+    kinds = probes.probes(digits, "digit", seed=0)
 
     for images in kinds.values():
         assert images.dtype == torch.uint8
         assert images.shape[1:] == (1, 28, 28)
         assert not torch.equal(images[: len(digits)], digits[: len(images)])
     noise = "noise, each pixel at random"
-    assert torch.equal(kinds[noise], probes.probes(digits, seed=0)[noise])
-    assert not torch.equal(kinds[noise], probes.probes(digits, seed=1)[noise])
+    assert torch.equal(kinds[noise], probes.probes(digits, "digit", seed=0)[noise])
+    assert not torch.equal(kinds[noise], probes.probes(digits, "digit", seed=1)[noise])
     assert torch.equal(kinds["digits in black on white"], 255 - digits)
     assert {kind for kind, images in kinds.items() if images.max() == images.min()} == {
         "one plain black",

@@ -73,8 +73,8 @@ TUNE = {
 TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
-# `download.*` are shown in test_sources.py, the number of threads below.
-ELSEWHERE = {"download.sources", "download.timeout"} | {
+# `download.*` are shown in test_sources.py and test_family.py, the number of threads below.
+ELSEWHERE = {"download.dataset", "download.sources", "download.timeout"} | {
     f"{stage}.threads" for stage in ("tune", "train", "evaluate")
 }
 
@@ -179,6 +179,7 @@ def workspace(clone, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("sys.argv", ["a stage"])
     return tmp_path
 
 

@@ -150,6 +150,11 @@ BAD = [
         id="unknown sampler",
     ),
     pytest.param(
+        {"download.dataset": "QMNIST"},
+        ["download.dataset: ", "'MNIST', 'FashionMNIST' or 'KMNIST'", "(found 'QMNIST')"],
+        id="unknown data set",
+    ),
+    pytest.param(
         {"download.sources": ["ftp"]},
         ["download.sources.0: ", "'folder', 'mirrors' or 'package_index'", "(found 'ftp')"],
         id="unknown source",
@@ -321,9 +326,9 @@ def test_a_key_is_named_once_and_as_in_the_file(refusal, changes, path):
 def test_all_wrong_keys_are_named_at_once(refusal):
     message = refusal(change({"train.epochs": 0, "evaluate.test_size": "all", "extra": 1}))
     assert [clause.split(":")[0] for clause in message.split("; ")] == [
+        "extra",  # what a mistyped key was meant to be is missing too
         "train.epochs",
         "evaluate.test_size",
-        "extra",
     ]
 
 

@@ -111,7 +111,7 @@ def test_a_note_stands_above_each_run_and_the_model_version(by_name, client, clo
     summary = json.loads(clone.read("reports/evaluate/metrics.json"))
     version = client.get_model_version_by_alias("mnist-cnn", "champion")
     for note in (found["train"], version.description):
-        assert f"Of 500 test images it is right on {summary['accuracy']:.2%}" in note
+        assert f"Of 500 test images of MNIST it is right on {summary['accuracy']:.2%}" in note
     best = json.loads(clone.read("reports/tune/metrics.json"))
     assert "**A search** of 6 trials" in found["tune"]
     assert "on 600 training images, judged on 200 others" in found["tune"]

@@ -21,11 +21,12 @@ CURVES = {
     for i, name in enumerate([*"0123456789", "micro", "macro"])
 }
 BINS = [
-    Bin(0.0, 0.25, 0, None, None),
-    Bin(0.25, 0.5, 4, 0.4, 0.5),
-    Bin(0.5, 0.75, 0, None, None),
-    Bin(0.75, 1.0, 96, 0.97, 0.96),
+    Bin(0.0, 0.25, 0, None, None, None, None),
+    Bin(0.25, 0.5, 4, 0.4, 0.5, 0.15, 0.85),
+    Bin(0.5, 0.75, 0, None, None, None, None),
+    Bin(0.75, 1.0, 96, 0.97, 0.96, 0.9, 0.98),
 ]
+NAMES = "0123456789"
 CLASSES = [
     {
         "class": k,
@@ -49,13 +50,13 @@ def sheet(count):
 
 DRAWN = {
     "history": lambda: plots.history(EPOCHS),
-    "confusion_matrix": lambda: plots.confusion_matrix(COUNTS),
-    "roc": lambda: plots.roc(CURVES),
-    "precision_recall": lambda: plots.precision_recall(CURVES),
+    "confusion_matrix": lambda: plots.confusion_matrix(COUNTS, NAMES),
+    "roc": lambda: plots.roc(CURVES, NAMES),
+    "precision_recall": lambda: plots.precision_recall(CURVES, NAMES),
     "reliability": lambda: plots.reliability(BINS, 0.0123),
-    "per_class_accuracy": lambda: plots.per_class_accuracy(CLASSES, 0.9229),
-    "mistakes": lambda: plots.mistakes(*sheet(9)),
-    "mistakes-none": lambda: plots.mistakes(*sheet(0)),
+    "per_class_accuracy": lambda: plots.per_class_accuracy(CLASSES, 0.9229, NAMES),
+    "mistakes": lambda: plots.mistakes(*sheet(9), NAMES),
+    "mistakes-none": lambda: plots.mistakes(*sheet(0), NAMES),
     "predictions": lambda: plots.predictions(sheet(9)[0], [*"abcdefghi"], *sheet(9)[2:]),
 }
 every_figure = pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
@@ -104,7 +105,7 @@ def test_the_same_numbers_give_the_same_file_without_a_warning(draw, tmp_path):
 def test_pyplot_is_never_imported():
     program = (
         "import io, sys; import numpy as np; from mnist_cnn import plots;"
-        "plots.confusion_matrix(np.eye(10, dtype=int)).savefig(io.BytesIO());"
+        "plots.confusion_matrix(np.eye(10, dtype=int), '0123456789').savefig(io.BytesIO());"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -120,7 +121,7 @@ def test_history_shows_loss_and_accuracy_of_every_epoch():
 
 @pytest.mark.parametrize("side", [pytest.param(0, id="counts"), pytest.param(1, id="percent")])
 def test_a_cell_of_the_confusion_matrix_stands_in_its_row_and_column(side):
-    axes = plots.confusion_matrix(COUNTS).axes[side]
+    axes = plots.confusion_matrix(COUNTS, NAMES).axes[side]
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     rates = COUNTS / COUNTS.sum(1, keepdims=True)
     expected = {
@@ -139,7 +140,7 @@ def test_a_cell_of_the_confusion_matrix_stands_in_its_row_and_column(side):
 def test_a_class_without_examples_leaves_its_row_of_the_confusion_matrix_blank():
     counts = COUNTS.copy()
     counts[4] = 0
-    for axes in plots.confusion_matrix(counts).axes:
+    for axes in plots.confusion_matrix(counts, NAMES).axes:
         assert {text.get_position()[1] for text in axes.texts} == set(range(10)) - {4}
         np.testing.assert_array_equal(axes.images[0].get_array()[4], 0)
 
@@ -152,7 +153,7 @@ def test_a_class_without_examples_leaves_its_row_of_the_confusion_matrix_blank()
     ],
 )
 def test_curves_are_drawn_whole_and_in_the_corner_with_their_areas(draw, measure):
-    whole, corner = draw(CURVES).axes
+    whole, corner = draw(CURVES, NAMES).axes
     for axes in (whole, corner):
         drawn = lines(axes)
         for name, curve in CURVES.items():
@@ -167,18 +168,37 @@ def test_curves_are_drawn_whole_and_in_the_corner_with_their_areas(draw, measure
     assert len(styles) == len(CURVES)
 
 
+@pytest.mark.parametrize(
+    ("draw", "knee", "side"),
+    [
+        pytest.param(plots.roc, (0.05, 0.9), 0.01, id="roc"),
+        pytest.param(plots.precision_recall, (0.9, 0.95), 0.05, id="precision_recall"),
+    ],
+)
+def test_the_corner_shows_the_worst_curve_too_and_no_more_than_it_must(draw, knee, side):
+    best = {name: curve._replace(area=1.0) for name, curve in CURVES.items()}
+    left, right = draw(best, NAMES).axes[1].get_xlim()
+    assert right - left == pytest.approx(side, rel=0.05)
+
+    corner = draw(best | {"3": CURVES["3"]._replace(area=0.95)}, NAMES).axes[1]
+    for value, (low, high) in zip(knee, (corner.get_xlim(), corner.get_ylim()), strict=True):
+        assert low < value < high
+
+
 def test_reliability_draws_filled_bins_only_and_counts_all():
     above, below = plots.reliability(BINS, 0.0123).axes
-    diagonal, model = above.get_lines()
-    assert_shows(diagonal, [0, 1], [0, 1])
-    assert_shows(model, [0.4, 0.97], [0.5, 0.96])
+    assert_shows(above.get_lines()[0], [0, 1], [0, 1])
+    ((points, _, (intervals,)),) = above.containers
+    assert_shows(points, [0.4, 0.97], [0.5, 0.96])
+    ends = np.array([segment[:, 1] for segment in intervals.get_segments()])
+    np.testing.assert_allclose(ends, [[0.15, 0.85], [0.9, 0.98]])
     bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in below.patches]
     assert bars == [(0, 0.25, 0), (0.25, 0.25, 4), (0.5, 0.25, 0), (0.75, 0.25, 96)]
     assert "0.0123" in above.get_title()
 
 
 def test_accuracies_of_classes_have_their_intervals_beside_the_whole():
-    (axes,) = plots.per_class_accuracy(CLASSES, 0.9229).axes
+    (axes,) = plots.per_class_accuracy(CLASSES, 0.9229, NAMES).axes
     ((points, _, (bars,)),) = axes.containers
     assert_shows(points, range(10), [row["accuracy"] for row in CLASSES])
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
@@ -191,7 +211,7 @@ def test_accuracies_of_classes_have_their_intervals_beside_the_whole():
 
 def test_an_interval_that_rounding_put_beside_its_middle_is_drawn():
     rows = [row | {"accuracy_high": row["accuracy"] - 1e-16} for row in CLASSES]
-    (axes,) = plots.per_class_accuracy(rows, 0.9229).axes
+    (axes,) = plots.per_class_accuracy(rows, 0.9229, NAMES).axes
     ((points, _, _),) = axes.containers
     assert_shows(points, range(10), [row["accuracy"] for row in rows])
 
@@ -199,7 +219,7 @@ def test_an_interval_that_rounding_put_beside_its_middle_is_drawn():
 @pytest.mark.parametrize("count", [1, 8, 9, 41])
 def test_mistakes_stand_in_order_under_their_titles(count):
     images, labels, guesses, confidences = sheet(count)
-    figure = plots.mistakes(images, labels, guesses, confidences)
+    figure = plots.mistakes(images, labels, guesses, confidences, NAMES)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == count
     for axes, image, label, guess, confidence in zip(
@@ -212,12 +232,27 @@ def test_mistakes_stand_in_order_under_their_titles(count):
     assert not any(axes.axison for axes in figure.axes)
 
 
+def test_every_figure_of_classes_has_their_names():
+    names = ["T-shirt/top", *(f"class {k}" for k in range(1, 10))]
+    left, right = plots.confusion_matrix(COUNTS, names).axes
+    (accuracies,) = plots.per_class_accuracy(CLASSES, 0.9229, names).axes
+    ticks = [left.get_xticklabels(), left.get_yticklabels(), right.get_xticklabels()]
+    for labels in [*ticks, accuracies.get_xticklabels()]:
+        assert [label.get_text() for label in labels] == names
+    for draw in (plots.roc, plots.precision_recall):
+        legend = draw(CURVES, names).axes[0].get_legend().get_texts()
+        told = [text.get_text().split("  ")[0] for text in legend]
+        assert told == [*names, "micro", "macro"]
+    first = plots.mistakes(*sheet(1), names).axes[0].get_title()
+    assert first.replace("\n", " ") == "T-shirt/top taken for class 1 99.0%"
+
+
 def test_a_sheet_is_as_wide_as_asked_for():
-    figure = plots.mistakes(*sheet(7), columns=3)
+    figure = plots.mistakes(*sheet(7), NAMES, columns=3)
     assert figure.axes[0].get_gridspec().get_geometry() == (3, 3)
 
 
 def test_a_sheet_without_mistakes_says_so():
-    figure = plots.mistakes(*sheet(0))
+    figure = plots.mistakes(*sheet(0), NAMES)
     assert not any(axes.images for axes in figure.axes)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["no mistakes"]

@@ -149,6 +149,7 @@ def test_reliability_has_a_point_for_every_bin_with_images(online, shown, clone)
     online.goto(shown)
     bins = [row for row in rows(clone, "reports/evaluate/reliability.csv") if row["count"] != "0"]
     expect(marks(plot(online, "Reliability"), "point")).to_have_count(len(bins))
+    expect(marks(plot(online, "Reliability"), "rule mark")).to_have_count(len(bins))
 
 
 def test_every_picture_is_there(online, shown):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from clone import ROOT, Clone
-from mnist_cnn import files, params, provenance
+from mnist_cnn import files, provenance, yaml_files
 
 STAGE = "evaluate"
 
@@ -26,7 +26,9 @@ def project(tmp_path, monkeypatch):
 
 
 def _deps():
-    return params.read_yaml(ROOT / "dvc.yaml")["stages"][STAGE]["deps"]
+    given = yaml_files.read(ROOT / "params.yaml")
+    deps = yaml_files.read(ROOT / "dvc.yaml")["stages"][STAGE]["deps"]
+    return [dep.replace("${download.dataset}", given["download"]["dataset"]) for dep in deps]
 
 
 def fingerprint():
@@ -49,16 +51,26 @@ def test_a_changed_file_changes_the_fingerprint(project, dep):
 
 def test_a_changed_parameter_changes_the_fingerprint(project):
     before = fingerprint()
-    given = params.read_yaml(project / "params.yaml")
+    given = yaml_files.read(project / "params.yaml")
     given[STAGE]["test_size"] = 9999
     (project / "params.yaml").write_text(yaml.safe_dump(given))
 
     assert fingerprint() != before
 
 
+def test_another_data_set_changes_the_fingerprint_even_where_the_files_are_the_same(project):
+    before = fingerprint()
+    given = yaml_files.read(project / "params.yaml")
+    given["download"]["dataset"] = "KMNIST"
+    (project / "params.yaml").write_text(yaml.safe_dump(given))
+    shutil.copytree(project / "data/MNIST", project / "data/KMNIST")
+
+    assert fingerprint() != before
+
+
 def test_neither_comments_nor_the_order_of_parameters_change_the_fingerprint(project):
     before = fingerprint()
-    given = params.read_yaml(project / "params.yaml")
+    given = yaml_files.read(project / "params.yaml")
     given[STAGE] = dict(reversed(given[STAGE].items()))
     (project / "params.yaml").write_text("# a comment\n" + yaml.safe_dump(given, sort_keys=False))
 
@@ -138,7 +150,7 @@ def test_dvc_tells_whether_the_stage_has_run_from_just_this(project):
 
     recorded = {
         "deps": [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()],
-        "params": {"params.yaml": {STAGE: params.read_yaml(project / "params.yaml")[STAGE]}},
+        "params": {"params.yaml": {STAGE: yaml_files.read(project / "params.yaml")[STAGE]}},
     }
     (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: recorded}}))
     assert provenance.is_recorded(origin)

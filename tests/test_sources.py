@@ -21,15 +21,15 @@ from torchvision.datasets import MNIST
 from mnist_cnn import data, sources
 from mnist_cnn.errors import UserError
 
-RAW = Path(__file__).parents[1] / data.RAW
-FIRST = next(iter(sources.SHA256))
+RAW = Path(__file__).parents[1] / data.folder("MNIST")
+FIRST = sources.NAMES[0]
 PATIENCE = 60.0  # seconds that no good answer takes, however busy the machine
 
 
 @pytest.fixture(scope="module")
 def contents():
     """The four files, by name."""
-    return {name: (RAW / name).read_bytes() for name in sources.SHA256}
+    return {name: (RAW / name).read_bytes() for name in sources.NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def raw():
 
 def download(raw, *tried, timeout=PATIENCE):
     """Download, and check that the four files and nothing else are there."""
-    source = sources.download(tried, timeout, raw)
-    assert sorted(path.name for path in raw.iterdir()) == sorted(sources.SHA256)
-    for name in sources.SHA256:
+    source = sources.download("MNIST", tried, timeout, raw)
+    assert sorted(path.name for path in raw.iterdir()) == sorted(sources.NAMES)
+    for name in sources.NAMES:
         assert (raw / name).read_bytes() == (RAW / name).read_bytes()
     return source
 
@@ -57,7 +57,7 @@ def download(raw, *tried, timeout=PATIENCE):
 def refusal(raw, *tried, timeout=PATIENCE):
     """What is said of a download that fails, and that leaves nothing behind."""
     with pytest.raises(UserError) as caught:
-        sources.download(tried, timeout, raw)
+        sources.download("MNIST", tried, timeout, raw)
     assert not raw.exists() or not any(raw.iterdir())
     message = str(caught.value)
     assert message.startswith("no source has the data set; ")
@@ -157,15 +157,15 @@ def little_memory():
 
 
 def test_the_known_files_pass_the_check(contents):
-    sources.check(contents)
+    sources.check("MNIST", contents)
 
 
-@pytest.mark.parametrize("name", sources.SHA256)
+@pytest.mark.parametrize("name", sources.NAMES)
 def test_one_other_bit_fails_the_check(contents, name):
     changed = bytearray(contents[name])
     changed[-1] ^= 1
     with pytest.raises(UserError, match=f"^{name}: not the file that MNIST has"):
-        sources.check(contents | {name: bytes(changed)})
+        sources.check("MNIST", contents | {name: bytes(changed)})
 
 
 def test_files_with_the_right_sums_are_refused_for_what_they_hold(monkeypatch):
@@ -178,9 +178,9 @@ def test_files_with_the_right_sums_are_refused_for_what_they_hold(monkeypatch):
         for name in pair
     }
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(sources, "SHA256", sums)
+    monkeypatch.setitem(sources.SHA256, "MNIST", sums)
     with pytest.raises(UserError, match=r"^train: unbalanced classes \[20, 0, 0"):
-        sources.check(contents)
+        sources.check("MNIST", contents)
 
 
 def test_a_folder_with_the_files_is_a_source(raw, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_folder_with_compressed_files_is_a_source(raw, monkeypatch, compressed
 def linked(folder, but):
     """A folder with links to the files, all but one."""
     folder.mkdir()
-    for name in sources.SHA256:
+    for name in sources.NAMES:
         if name != but:
             (folder / name).symlink_to(RAW / name)
     return folder
@@ -225,7 +225,7 @@ def test_a_file_missing_from_a_folder_is_named(raw, monkeypatch, tmp_path):
     assert str(folder / FIRST) in refusal(raw, "folder")
 
 
-@pytest.mark.parametrize("last", sources.SHA256)
+@pytest.mark.parametrize("last", sources.NAMES)
 def test_a_wrong_file_in_a_folder_is_named(raw, monkeypatch, tmp_path, last):
     folder = linked(tmp_path / "given", but=last)
     (folder / last).write_bytes(b"<html>")
@@ -253,7 +253,7 @@ def mirrors(server, compressed, monkeypatch):
 
 def test_a_mirror_with_the_files_is_a_source(raw, mirrors):
     assert download(raw, "mirrors") == "mirrors"
-    assert mirrors.asked == [f"/a/{name}.gz" for name in sources.SHA256]
+    assert mirrors.asked == [f"/a/{name}.gz" for name in sources.NAMES]
 
 
 def send_slowly(handler, body):
@@ -273,10 +273,10 @@ def test_a_mirror_that_sends_the_right_bytes_slowly_is_a_source(raw, mirrors, co
 
 
 def test_the_second_mirror_is_asked_for_all_when_the_first_lacks_one(raw, mirrors):
-    last = list(sources.SHA256)[-1]
+    last = sources.NAMES[-1]
     mirrors.answers[f"/a/{last}.gz"] = missing
     assert download(raw, "mirrors") == "mirrors"
-    assert mirrors.asked[-4:] == [f"/b/{name}.gz" for name in sources.SHA256]
+    assert mirrors.asked[-4:] == [f"/b/{name}.gz" for name in sources.NAMES]
 
 
 def test_a_mirror_that_calls_its_files_compressed_is_a_source(raw, mirrors, compressed):
@@ -285,7 +285,7 @@ def test_a_mirror_that_calls_its_files_compressed_is_a_source(raw, mirrors, comp
             answer, body=content, headers=[("Content-Encoding", "x-gzip")]
         )
     assert download(raw, "mirrors") == "mirrors"
-    assert mirrors.asked == [f"/a/{name}.gz" for name in sources.SHA256]
+    assert mirrors.asked == [f"/a/{name}.gz" for name in sources.NAMES]
 
 
 BAD_ANSWERS = [
@@ -504,7 +504,7 @@ def test_members_that_climb_out_of_the_archive_are_written_where_they_belong(raw
     ids=["symbolic", "hard", "character", "block", "pipe"],
 )
 def test_links_and_devices_in_an_archive_are_not_followed(raw, index, kind):
-    members = [link(member_path(name), str(RAW / name), kind) for name in sources.SHA256]
+    members = [link(member_path(name), str(RAW / name), kind) for name in sources.NAMES]
     index.offer(archive({member.name: member for member in members}))
     assert refusal(raw, "package_index") == f"package_index: {FIRST}: not in the archive"
 
@@ -518,7 +518,7 @@ def test_links_and_devices_in_an_archive_are_not_followed(raw, index, kind):
             archive({member_path(FIRST, folder="a")[1:]: b""}), "not in the archive", id="no folder"
         ),
         pytest.param(
-            archive({member_path(name): b"<html>" for name in sources.SHA256}),
+            archive({member_path(name): b"<html>" for name in sources.NAMES}),
             f"{FIRST}: not the file that MNIST has",
             id="wrong content",
         ),

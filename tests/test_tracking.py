@@ -11,8 +11,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from mnist_cnn import registry, stores, tracking
+from mnist_cnn import datasets, registry, stores, tracking
 from mnist_cnn.data import Digits
+from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.provenance import Commit, Provenance
@@ -33,10 +34,11 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def client(store, tmp_path, monkeypatch):
-    """A client of the store, in an experiment and with a registered model of the test's own."""
+    """A client of the store, in an experiment and with registered models of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "EXPERIMENT", tmp_path.name)
-    monkeypatch.setattr(registry, "MODEL", tmp_path.name)
+    for name, info in datasets.INFO.items():
+        monkeypatch.setitem(datasets.INFO, name, replace(info, model=f"{tmp_path.name}-{name}"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     mlflow.set_tracking_uri(store)
     yield MlflowClient(store)
@@ -243,7 +245,7 @@ def test_a_trial_is_a_run_below_its_study(client, state, status):
 
 def test_a_trial_tells_of_what_it_is_made_as_its_study_does(client, digits):
     with train_run() as parent:
-        tracking.log_dataset("mnist-train", digits, Path("images"), "training")
+        tracking.log_dataset("MNIST", "train", digits, Path("images"))
         run_id = log_trial(parent)
     trial, study = client.get_run(run_id), client.get_run(parent)
 
@@ -293,41 +295,100 @@ def test_a_trial_is_logged_once():
 
 def test_a_data_set_is_an_input_with_its_digest(client, digits):
     with train_run() as run_id:
-        tracking.log_dataset("mnist-train", digits, Path("images"), "training")
+        tracking.log_dataset("MNIST", "train", digits, Path("images"))
 
     (given,) = client.get_run(run_id).inputs.dataset_inputs
     assert given.dataset.name == "mnist-train"
     assert given.dataset.digest == digits.digest()
     assert given.tags[0].value == "training"
+    assert client.get_run(run_id).data.tags["dataset"] == "MNIST"
 
 
-def register(accuracy, data="d1", work=None):
+def register(accuracy, data="d1", examples=100, work=None, dataset="MNIST"):
+    """Register a network that was tested so; return its version and that of the champion."""
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    tested = registry.Tested(accuracy, round(examples * (1 - accuracy)), examples, data)
     with train_run(work or uuid4().hex):
-        return registry.register(training, example, {"accuracy": accuracy}, data, "a note")
+        _, version, champion = registry.register(
+            datasets.INFO[dataset], training, example, tested, "a note"
+        )
+    return version, champion
+
+
+def aliases(client, dataset="MNIST"):
+    model = datasets.INFO[dataset].model
+    return {
+        alias: int(version) for alias, version in client.get_registered_model(model).aliases.items()
+    }
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
-    assert register(0.9) == (1, "champion")
-    assert register(0.8) == (2, "challenger")
-    assert register(0.9) == (3, "champion")
-    assert register(1.0, data="d2") == (4, "challenger")
+    assert register(0.9) == (1, 1)
+    assert register(0.8) == (2, 1)
+    assert register(0.9) == (3, 3)
+    assert register(1.0, data="d2") == (4, 3)
 
-    champion = client.get_model_version_by_alias(registry.MODEL, "champion")
-    assert int(champion.version) == 3
-    assert champion.tags == {"test_accuracy": "0.9", "test_data": "d1"}
-    assert int(client.get_model_version_by_alias(registry.MODEL, "challenger").version) == 4
+    assert aliases(client) == {"champion": 3, "challenger": 4}
+    champion = client.get_model_version_by_alias(datasets.INFO["MNIST"].model, "champion")
+    assert champion.tags == {
+        "test_accuracy": "0.9",
+        "test_mistakes": "10",
+        "test_examples": "100",
+        "test_data": "d1",
+    }
+
+
+def test_a_test_on_more_images_makes_the_champion(client):
+    register(1.0)
+    assert register(0.9, data="d2", examples=1000) == (2, 2)
+    assert register(1.0) == (3, 2)
+
+    assert aliases(client) == {"champion": 2, "challenger": 3}
+
+
+def test_a_test_on_fewer_images_takes_nothing_from_a_version(client):
+    register(0.9, data="d2", examples=1000, work="train-1")
+    tags = client.get_model_version(datasets.INFO["MNIST"].model, "1").tags
+    assert register(1.0, work="train-1") == (1, 1)
+
+    assert client.get_model_version(datasets.INFO["MNIST"].model, "1").tags == tags
+    assert register(1.0, examples=900, data="d3") == (2, 1)
+
+
+def test_a_champion_that_does_not_tell_on_how_much_it_was_tested_keeps_its_place(client):
+    register(0.9)
+    client.delete_model_version_tag(datasets.INFO["MNIST"].model, "1", "test_examples")
+    assert register(1.0, data="d2", examples=1000) == (2, 1)
+    assert register(1.0) == (3, 3)
+
+
+def test_the_network_of_one_data_set_is_not_registered_as_one_of_another(client):
+    register(0.9, work="train-1")
+    with pytest.raises(UserError, match="`dvc repro` trains one that is"):
+        register(0.9, work="train-1", dataset="FashionMNIST")
+
+    assert aliases(client) == {"champion": 1}
+    names = [model.name for model in client.search_registered_models()]
+    assert datasets.INFO["FashionMNIST"].model not in names
+
+
+def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
+    register(0.9)
+    assert register(0.8, dataset="FashionMNIST") == (1, 1)
+
+    assert aliases(client) == aliases(client, "FashionMNIST") == {"champion": 1}
+    fashion = client.get_registered_model(datasets.INFO["FashionMNIST"].model)
+    assert "kind of fashion product" in fashion.description
 
 
 def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
     register(0.9)
-    assert register(0.8, work="train-2") == (2, "challenger")
-    assert register(0.95, work="train-2") == (2, "champion")
+    assert register(0.8, work="train-2") == (2, 1)
+    assert register(0.95, work="train-2") == (2, 2)
 
-    assert len(client.search_model_versions(f"name = '{registry.MODEL}'")) == 2
-    (alias,) = client.get_registered_model(registry.MODEL).aliases.items()
-    assert (alias[0], int(alias[1])) == ("champion", 2)
+    assert len(client.search_model_versions(f"name = '{datasets.INFO['MNIST'].model}'")) == 2
+    assert aliases(client) == {"champion": 2}
 
 
 @pytest.mark.usefixtures("client")
@@ -335,9 +396,10 @@ def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     with train_run():
-        registry.register(network, images[:2], {"accuracy": 0.9}, "d1", "a note")
+        tested = registry.Tested(accuracy=0.9, mistakes=10, examples=100, data="d1")
+        registry.register(datasets.INFO["MNIST"], network, images[:2], tested, "a note")
 
-    loaded = mlflow.pyfunc.load_model(f"models:/{registry.MODEL}@champion")
+    loaded = mlflow.pyfunc.load_model(f"models:/{datasets.INFO['MNIST'].model}@champion")
 
     assert loaded.predict(images.numpy()) == pytest.approx(network(images).detach().numpy(), 1e-4)
     assert loaded.predict(images[:1].numpy()).shape == (1, 10)

@@ -1,5 +1,6 @@
 """MNIST as tensors in memory: reading and checking the files, splitting, augmenting a batch.
 
+Any data set of its form is read so, and its examples are called digits whatever they show.
 The whole data set is one `uint8` tensor, and everything is done to a batch at a time. Where the
 files come from is the business of `sources`.
 """
@@ -19,7 +20,6 @@ from mnist_cnn.params import IMAGE_SIZE
 
 CLASSES = 10
 
-RAW = Path("data/MNIST/raw")
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -92,13 +92,18 @@ def parse_digits(images: bytes, labels: bytes, name: str) -> Digits:
     )
 
 
-def paths(split: str, raw: Path = RAW) -> tuple[Path, Path]:
+def folder(dataset: str) -> Path:
+    """The folder of the files of a data set, where torchvision looks for them too."""
+    return Path("data", dataset, "raw")
+
+
+def paths(split: str, raw: Path) -> tuple[Path, Path]:
     """The files of images and labels of the split `train` or `test`."""
     images, labels = FILES[split]
     return raw / images, raw / labels
 
 
-def load(split: str, raw: Path = RAW) -> Digits:
+def load(split: str, raw: Path) -> Digits:
     """Read the split `train` or `test` from the folder `raw`, and no other file.
 
     Raises `UserError` when a file is missing or is not what `download` wrote.

@@ -37,7 +37,9 @@ class Bin:
     confidence: float | None
     """Their mean confidence; `None` where there are none."""
     accuracy: float | None
-    """The fraction of them that is right."""
+    """The fraction of them that is right, with its interval by Wilson."""
+    accuracy_low: float | None
+    accuracy_high: float | None
 
 
 def predicted(probabilities: Probabilities) -> Labels:
@@ -86,6 +88,7 @@ def summary(
         "accuracy_low": low,
         "accuracy_high": high,
         "mistakes": len(labels) - hits,
+        "examples": len(labels),
         "balanced_accuracy": float(sk.balanced_accuracy_score(labels, guesses)),
         **averages,
         "cohen_kappa": float(sk.cohen_kappa_score(labels, guesses)),
@@ -95,7 +98,9 @@ def summary(
             sk.average_precision_score(truth, probabilities, average="macro")
         ),
         "log_loss": float(sk.log_loss(labels, probabilities)),
-        "calibration_error": calibration_error(reliability(labels, probabilities, bins)),
+        "calibration_error": calibration_error(
+            reliability(labels, probabilities, bins, confidence=confidence)
+        ),
     }
 
 
@@ -191,29 +196,29 @@ def precision_recall_curves(labels: Labels, probabilities: Probabilities) -> dic
     return curves
 
 
-def reliability(labels: Labels, probabilities: Probabilities, bins: int) -> list[Bin]:
+def reliability(
+    labels: Labels, probabilities: Probabilities, bins: int, *, confidence: float
+) -> list[Bin]:
     """How often predictions of each degree of confidence are right.
 
     The confidence of a prediction is its probability; the bins are of equal width over (0, 1].
+    That of the intervals is `confidence`.
     """
     # Rounding can bring a softmax a little above 1.
-    confidence = probabilities.max(1).astype(np.float64).clip(max=1.0)
+    sureness = probabilities.max(1).astype(np.float64).clip(max=1.0)
     right = predicted(probabilities) == labels
     edges = np.linspace(0, 1, bins + 1)
-    place = np.searchsorted(edges, confidence, side="left") - 1
+    place = np.searchsorted(edges, sureness, side="left") - 1
     rows = []
     for i in range(bins):
         inside = place == i
-        count = int(inside.sum())
-        rows.append(
-            Bin(
-                float(edges[i]),
-                float(edges[i + 1]),
-                count,
-                float(confidence[inside].mean()) if count else None,
-                float(right[inside].mean()) if count else None,
-            )
-        )
+        low, high, count = float(edges[i]), float(edges[i + 1]), int(inside.sum())
+        if not count:
+            rows.append(Bin(low, high, 0, None, None, None, None))
+            continue
+        hits = int(right[inside].sum())
+        interval = wilson_interval(hits, count, confidence)
+        rows.append(Bin(low, high, count, float(sureness[inside].mean()), hits / count, *interval))
     return rows
 
 

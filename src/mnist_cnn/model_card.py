@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_cnn.datasets import INFO, DatasetInfo
+
 TEST_SIZE = 10_000  # of the whole test set
 
 
@@ -17,6 +19,7 @@ TEST_SIZE = 10_000  # of the whole test set
 class Facts:
     """What the card tells."""
 
+    dataset: DatasetInfo
     architecture: Mapping[str, Any]
     """The arguments of `DeepCNN`."""
     hyperparameters: Mapping[str, Any]
@@ -26,14 +29,12 @@ class Facts:
     """The figures of the test set, as `metrics.summary` names them."""
     confidence: float
     """Of the intervals, in (0, 1)."""
-    tested: int
-    """Images of the test set."""
     per_class: Sequence[Mapping[str, float]]
     """Rows with `class`, `accuracy`, `accuracy_low` and `accuracy_high`."""
     confusions: Sequence[tuple[int, int, int]]
     """True class, predicted class and how many images, the most frequent first."""
     limits: Mapping[str, tuple[float, float]]
-    """Of kinds of images that are no digits, the mean confidence, and the part above 0.99."""
+    """Of kinds of images that it does not know, the mean confidence, and the part above 0.99."""
     inputs: Mapping[str, str]
     """MD5 of the files that it was made from, the model's own among them, by path."""
 
@@ -41,6 +42,9 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card as Markdown."""
     summary, training = facts.summary, facts.training
+    about = facts.dataset
+    unlike = f"How sure it is of images that are not as {about.name}'s are"
+    trained = f"{training['examples']:,} images of {about.name}'s training set"
     interval = _interval(summary)
     confidence = f"{100 * facts.confidence:.6g}%"
     widths, hidden = (
@@ -51,12 +55,19 @@ def render(facts: Facts) -> str:
     normalised = "with" if facts.architecture["batch_norm"] else "without"
     hyperparameters = _table(("hyperparameter", "value"), facts.hyperparameters.items())
     figures = _table(("figure", "value"), _figures(summary))
-    digits = _table(("digit", "accuracy", "interval"), map(_digit, facts.per_class))
-    confusions = _table(("digit", "taken for", "images"), facts.confusions)
+    classes = _table(
+        (about.thing, "accuracy", "interval"), (_class(row, about) for row in facts.per_class)
+    )
+    confusions = _table(
+        (about.thing, "taken for", "images"),
+        ((about.classes[true], about.classes[taken], n) for true, taken, n in facts.confusions),
+    )
     limits = _table(
         ("images", "confidence, mean", "surer than 99 %"),
         ((kind, f"{mean:.1%}", f"{sure:.1%}") for kind, (mean, sure) in facts.limits.items()),
     )
+    # It prepares an image as MNIST's were.
+    predict = "\n```console\npython src/predict.py IMAGE…\n```\n" if about is INFO["MNIST"] else ""
     inputs = _table(("file", "MD5"), facts.inputs.items())
     return f"""\
 ---
@@ -64,35 +75,29 @@ def render(facts: Facts) -> str:
 
 ---
 
-# mnist-cnn
+# {about.model}
 
-A convolutional network that says which handwritten digit an image shows. It is right on
-**{summary["accuracy"]:.2%}** of {facts.tested:,} test images ({interval} at
+A convolutional network that says which {about.shown} an image shows. It is right on
+**{summary["accuracy"]:.2%}** of {summary["examples"]:,} test images ({interval} at
 {confidence} confidence).
 
 ## Model details
 
 - **Input**: grey images of {size} × {size} pixels, `uint8 (n, 1, {size}, {size})` from 0 to 255, a
-  white digit on black. It scales them itself.
-- **Output**: ten logits an image, of the digits 0 to 9. Their softmax is the confidence.
+  {about.thing}, bright on black. It scales them itself.
+- **Output**: ten logits an image, of {about.numbered}. Their softmax is the confidence.
 - **Network**: {training["parameters"]:,} weights. Channels of its 3 × 3 convolutions, each with
   2 × 2 max-pooling, {normalised} batch normalisation: {widths}. Features of its hidden linear
   layers: {hidden}. Pixels of each side that it does not look at: {facts.architecture["crop"]}.
 - **File**: `models/best_model.pth`, architecture and weights, for `torch.load(weights_only=True)`.
-- **Licence**: MIT. The data are under CC BY-SA 3.0.
+- **Licence**: MIT. The data are under {about.licence}.
 
 ## Uses
 
-For single handwritten digits, and for learning how a model is searched, trained and tracked. Not
-for forms, cheques or addresses, unless somebody reads what it is not sure of: it knows nothing but
-digits, and answers with one whatever it is shown.
+{about.uses}
 
 ## How to use it
-
-```console
-python src/predict.py IMAGE…
-```
-
+{predict}
 ```python
 from pathlib import Path
 from mnist_cnn import model
@@ -103,7 +108,7 @@ probabilities = model.predict(network, images)  # uint8 (n, 1, {size}, {size}) t
 
 ## Training
 
-On {training["examples"]:,} images of MNIST's training set for {training["epochs"]} epochs. Some
+On {trained} for {training["epochs"]} epochs. Some
 hyperparameters were searched, judged on images of the training set held out from the search, not
 on the test set (`reports/tune/`); the others were fixed. A width counts where there are as many
 layers.
@@ -115,14 +120,12 @@ Accuracy on these images, as it learnt from them, in the last epoch:
 
 ## Evaluation
 
-On {facts.tested:,} images of MNIST's test set, whose writers wrote nothing in the training set.
-The project's fixed parameters were settled over earlier runs, each of which ended with such a look,
-so these figures are a little too good to expect of new images. Intervals are Wilson's, at
-{confidence}.
+On {summary["examples"]:,} images of {about.name}'s test set. {about.tested}
+Intervals are Wilson's, at {confidence}.
 
 {figures}
 
-{digits}
+{classes}
 
 What it confuses most:
 
@@ -130,13 +133,12 @@ What it confuses most:
 
 ## Limits
 
-How sure it is of images that are not as MNIST's are; of these, only those in black on white show
-digits. Its confidence is worth something for digits like MNIST's.
+{unlike}; of these, only those in black on white show
+{about.thing}s. Its confidence is worth something for {about.thing}s like {about.name}'s.
 
 {limits}
 
-MNIST was written by employees of the United States' Census Bureau and by high-school students,
-before 1995: other hands, such as Europe's crossed seven, are rare in it.
+{about.origin}
 
 ## Lineage
 
@@ -148,13 +150,13 @@ compares it byte for byte.
 
 ## Citation
 
-Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
-recognition", Proceedings of the IEEE 86 (11), 1998.
+{about.citation}
 """
 
 
 def _header(facts: Facts) -> str:
     """YAML, as which JSON passes. Without an empty line below, Markdown takes it for a title."""
+    about = facts.dataset
     results = [
         {"type": name, "name": name, "value": round(facts.summary[figure], 6)}
         for name, figure in {"accuracy": "accuracy", "f1": "f1_macro"}.items()
@@ -163,17 +165,18 @@ def _header(facts: Facts) -> str:
         "license": "mit",
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
-        "tags": ["mnist", "cnn", "optuna", "mlflow", "dvc"],
-        "datasets": ["ylecun/mnist"],
+        "tags": [about.name.lower(), "cnn", "optuna", "mlflow", "dvc"],
+        "datasets": [about.hugging_face],
         "metrics": ["accuracy", "f1"],
     }
-    if facts.tested == TEST_SIZE:  # else it is no figure to be compared with those of others
+    # Else it is no figure to be compared with those of others.
+    if facts.summary["examples"] == TEST_SIZE:
         result = {
             "task": {"type": "image-classification"},
-            "dataset": {"name": "MNIST", "type": "ylecun/mnist", "split": "test"},
+            "dataset": {"name": about.name, "type": about.hugging_face, "split": "test"},
             "metrics": results,
         }
-        header["model-index"] = [{"name": "mnist-cnn", "results": [result]}]
+        header["model-index"] = [{"name": about.model, "results": [result]}]
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())
 
 
@@ -190,8 +193,8 @@ def _figures(summary: Mapping[str, float]) -> Sequence[tuple[str, str]]:
     )
 
 
-def _digit(row: Mapping[str, float]) -> tuple[str, str, str]:
-    return f"{row['class']}", f"{row['accuracy']:.2%}", _interval(row)
+def _class(row: Mapping[str, float], about: DatasetInfo) -> tuple[str, str, str]:
+    return about.classes[int(row["class"])], f"{row['accuracy']:.2%}", _interval(row)
 
 
 def _interval(figures: Mapping[str, float]) -> str:

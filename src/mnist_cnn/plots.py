@@ -5,6 +5,7 @@ styles besides, and one hue from light to dark for amounts.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -45,19 +46,30 @@ def history(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def confusion_matrix(counts: NDArray[np.int64]) -> Figure:
-    """Counts `(10, 10)`, true class by row, beside the same as percentages of their rows."""
+def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Counts `(10, 10)`, true class by row, beside the same as percentages of their rows.
+
+    Args:
+        counts: as `metrics.confusion_matrix` gives them.
+        classes: their names.
+    """
     figure = _figure(13, 6.2)
     left, right = figure.subplots(1, 2)
     rates = counts / counts.sum(1, keepdims=True).clip(min=1)
     labels = np.vectorize(str)(counts)
-    _matrix(left, rates, labels, "Test images")
+    _matrix(left, rates, labels, classes, "Test images")
     percentages = np.vectorize("{:.1f}".format)(100 * rates)
-    _matrix(right, rates, percentages, "Percent of the true class")
+    _matrix(right, rates, percentages, classes, "Percent of the true class")
     return figure
 
 
-def _matrix(axes: Axes, rates: NDArray[np.floating], texts: NDArray[np.str_], title: str) -> None:
+def _matrix(
+    axes: Axes,
+    rates: NDArray[np.floating],
+    texts: NDArray[np.str_],
+    classes: Sequence[str],
+    title: str,
+) -> None:
     # A few images in a thousand are confused; on a linear scale all of them would be white.
     axes.imshow(rates, cmap="Blues", norm=PowerNorm(0.3, 0, 1))
     size = len(rates)
@@ -78,40 +90,69 @@ def _matrix(axes: Axes, rates: NDArray[np.floating], texts: NDArray[np.str_], ti
         title=title,
         xlabel="predicted",
         ylabel="true",
-        xticks=range(size),
-        yticks=range(size),
     )
+    _name_below(axes, classes)
+    axes.set_yticks(range(size), classes)
 
 
-def roc(curves: Mapping[str, Any]) -> Figure:
-    """ROC curves by name, each with `x`, `y` and `area`, whole and in the corner that matters."""
+def _name_below(axes: Axes, classes: Sequence[str]) -> None:
+    """Names of classes below an axis, turned where they would not stand beside each other."""
+    long = max(map(len, classes)) > 3
+    turned: dict[str, Any] = (
+        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    )
+    axes.set_xticks(range(len(classes)), classes, **turned)
+
+
+def roc(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
+    """ROC curves, whole and in the corner that matters.
+
+    Args:
+        curves: as `metrics.roc_curves` gives them.
+        classes: their names.
+    """
     figure = _figure(11, 5)
     whole, corner = figure.subplots(1, 2)
     for axes in (whole, corner):
-        _curves(axes, curves, "AUC")
+        _curves(axes, curves, classes, "AUC")
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
     whole.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
     whole.set(title="ROC, one class against the rest", xlim=(-0.01, 1), ylim=(0, 1.01))
-    corner.set(title="its upper left corner", xlim=(-0.0002, 0.01), ylim=(0.97, 1.001))
+    reach = _reach(curves, 0.01, 10)
+    corner.set(title="its upper left corner", xlim=(-0.02 * reach, reach))
+    corner.set_ylim(max(0, 1 - 3 * reach), 1 + 0.1 * reach)
     whole.legend(loc="lower right", fontsize=8.5, ncols=2)
     return figure
 
 
-def precision_recall(curves: Mapping[str, Any]) -> Figure:
-    """Precision-recall curves by name, each with `x`, `y` and `area`, whole and in the corner."""
+def precision_recall(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
+    """Precision-recall curves, whole and in the corner that matters.
+
+    Args:
+        curves: as `metrics.precision_recall_curves` gives them.
+        classes: their names.
+    """
     figure = _figure(11, 5)
     whole, corner = figure.subplots(1, 2)
     for axes in (whole, corner):
-        _curves(axes, curves, "AP")
+        _curves(axes, curves, classes, "AP")
         axes.set(xlabel="recall", ylabel="precision")
     whole.set(title="Precision and recall, one class against the rest", xlim=(0, 1.01))
     whole.set_ylim(0, 1.02)
-    corner.set(title="its upper right corner", xlim=(0.95, 1.001), ylim=(0.95, 1.002))
+    reach = _reach(curves, 0.05, 2)
+    corner.set(title="its upper right corner", xlim=(1 - reach, 1 + 0.02 * reach))
+    corner.set_ylim(1 - reach, 1 + 0.04 * reach)
     whole.legend(loc="lower left", fontsize=8.5, ncols=2)
     return figure
 
 
-def _curves(axes: Axes, curves: Mapping[str, Any], measure: str) -> None:
+def _reach(curves: Mapping[str, Any], least: float, times: float) -> float:
+    """The side of a corner that shows the worst curve too: so many times the area above it."""
+    missed: float = 1 - min(curve.area for curve in curves.values())
+    return min(1.0, max(least, times * missed))
+
+
+def _curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], measure: str) -> None:
     for number, (name, curve) in enumerate(curves.items()):
         average = name in ("micro", "macro")
         axes.plot(
@@ -120,7 +161,7 @@ def _curves(axes: Axes, curves: Mapping[str, Any], measure: str) -> None:
             color="black" if average else _CLASS_COLOURS[number],
             linestyle={"micro": "--", "macro": ":"}.get(name, ("-", "-.")[number % 2]),
             linewidth=2 if average else 1.4,
-            label=f"{name}  {measure} {curve.area:.5f}",
+            label=f"{name if average else classes[int(name)]}  {measure} {curve.area:.5f}",
         )
     axes.grid(alpha=0.3)
 
@@ -129,27 +170,25 @@ def reliability(bins: Sequence[Any], error: float) -> Figure:
     """Accuracy over confidence, and how many predictions are that confident.
 
     Args:
-        bins: rows with `low`, `high`, `count`, and `confidence` and `accuracy`, which are `None`
-            where `count` is 0.
+        bins: as `metrics.reliability` gives them.
         error: the expected calibration error, for the title.
     """
     figure = _figure(6.2, 6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     filled = [row for row in bins if row.count]
     above.plot([0, 1], [0, 1], ":", color="grey", label="perfectly calibrated")
-    above.plot(
+    _intervals(
+        above,
         [row.confidence for row in filled],
-        [row.accuracy for row in filled],
-        "o-",
-        color=_BLUE,
-        label="this model",
+        [(row.accuracy, row.accuracy_low, row.accuracy_high) for row in filled],
+        label="this model, with intervals",
     )
     above.set(
         ylabel="fraction right",
         ylim=(-0.02, 1.02),
         title=f"Reliability (expected calibration error {error:.4f})",
     )
-    above.legend(loc="upper left")
+    above.legend(loc="lower right", fontsize=9)
     below.bar(
         [row.low for row in bins],
         [row.count for row in bins],
@@ -164,34 +203,41 @@ def reliability(bins: Sequence[Any], error: float) -> Figure:
     return figure
 
 
-def per_class_accuracy(rows: Sequence[Mapping[str, float]], overall: float) -> Figure:
+def per_class_accuracy(
+    rows: Sequence[Mapping[str, float]], overall: float, classes: Sequence[str]
+) -> Figure:
     """The accuracy of every class with its interval, and of all of them as a line.
 
     Args:
-        rows: with `class`, `accuracy`, `accuracy_low` and `accuracy_high`, as fractions.
+        rows: one a class with `accuracy`, `accuracy_low` and `accuracy_high`, as fractions.
         overall: the accuracy over all classes.
+        classes: their names.
     """
     figure = _figure(7.5, 4)
     axes = figure.subplots()
-    middle = np.array([row["accuracy"] for row in rows])
-    below = middle - [row["accuracy_low"] for row in rows]
-    above = np.array([row["accuracy_high"] for row in rows]) - middle
     axes.axhline(overall, color=_ORANGE, linestyle="--", label=f"all classes {overall:.2%}")
-    axes.errorbar(
-        [row["class"] for row in rows],
-        middle,
-        # Rounding can put the end of an interval on the wrong side of its middle.
-        np.clip([below, above], 0, None),
-        fmt="o",
-        color=_BLUE,
-        capsize=4,
+    _intervals(
+        axes,
+        range(len(rows)),
+        [(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for row in rows],
         label="one class, with its interval",
     )
-    axes.set(xlabel="digit", ylabel="accuracy", xticks=[row["class"] for row in rows])
+    axes.set(xlabel="class", ylabel="accuracy")
+    _name_below(axes, classes)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=9)
     return figure
+
+
+def _intervals(
+    axes: Axes, x: Sequence[float], rows: Sequence[tuple[float, float, float]], label: str
+) -> None:
+    """Points with the intervals about them: each row is a value and the ends of its interval."""
+    middle, low, high = np.array(rows).reshape(-1, 3).T
+    # Rounding can put the end of an interval on the wrong side of its middle.
+    lengths = np.clip([middle - low, high - middle], 0, None)
+    axes.errorbar(x, middle, lengths, fmt="o", color=_BLUE, capsize=4, label=label)
 
 
 def mistakes(
@@ -199,22 +245,24 @@ def mistakes(
     labels: NDArray[np.int64],
     guesses: NDArray[np.int64],
     confidences: NDArray[np.floating],
+    classes: Sequence[str],
     *,
     columns: int = 8,
 ) -> Figure:
-    """A sheet of images, each under its true and its predicted label and the confidence.
+    """A sheet of images, each under its true and its predicted class and the confidence.
 
     Args:
         images: `(n, height, width)`, 0 to 255.
         labels: the true classes, `(n,)`.
         guesses: the predicted classes, `(n,)`.
         confidences: the probabilities of the predicted classes, `(n,)`.
+        classes: the names of all classes.
         columns: images in a row.
     """
     figure = _sheet(
         images,
         [
-            f"{label} taken for {guess}\n{confidence:.1%}"
+            f"{fill(f'{classes[label]} taken for {classes[guess]}', 14)}\n{confidence:.1%}"
             for label, guess, confidence in zip(labels, guesses, confidences, strict=True)
         ],
         columns,

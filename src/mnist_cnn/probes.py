@@ -1,4 +1,4 @@
-"""Images that are not as MNIST's are, to see what a network says of them."""
+"""Images that are not as those of a data set are, to see what a network says of them."""
 
 from collections.abc import Mapping
 
@@ -6,23 +6,24 @@ import torch
 from torch import Tensor
 
 
-def probes(digits: Tensor, seed: int) -> dict[str, Tensor]:
-    """Kinds of images by name, each `uint8 (n, 1, height, width)` of the size of the digits.
+def probes(images: Tensor, thing: str, seed: int) -> dict[str, Tensor]:
+    """Kinds of images by name, each `uint8 (n, 1, height, width)` of one size.
 
     Args:
-        digits: images of digits, `uint8 (m, 1, height, width)`, white on black.
+        images: of the data set, `uint8 (m, 1, height, width)`, white on black.
+        thing: what one of them shows, for the names of the kinds.
         seed: of the noise.
     """
-    shape = (1000, *digits.shape[1:])
+    shape = (1000, *images.shape[1:])
     noise = torch.randint(
         256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
     )
     return {
-        "one plain black": torch.zeros_like(digits[:1]),
-        "one plain grey": torch.full_like(digits[:1], 128),
-        "one plain white": torch.full_like(digits[:1], 255),
+        "one plain black": torch.zeros_like(images[:1]),
+        "one plain grey": torch.full_like(images[:1], 128),
+        "one plain white": torch.full_like(images[:1], 255),
         "noise, each pixel at random": noise,
-        "digits in black on white": 255 - digits,
+        f"{thing}s in black on white": 255 - images,
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mnist_cnn import data, files, params
+from mnist_cnn import data, files, yaml_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.provenance import Commit, Provenance
 
@@ -107,7 +107,7 @@ def other_inputs(origin: Provenance, folder: Path) -> list[str]:
         for name, digest in origin.inputs.items()
         if not (folder / name).is_file() or files.md5(folder / name) != digest
     ]
-    if params.read_yaml(folder / "params.yaml").get(origin.stage) != origin.params:
+    if yaml_files.read(folder / "params.yaml").get(origin.stage) != origin.params:
         others.append(f"params.yaml: {origin.stage}")
     return others
 
@@ -130,8 +130,10 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
     lock = folder / "dvc.lock"
     before = lock.stat().st_mtime_ns if lock.exists() else None
     environment = _environment(folder)
-    if data.RAW.is_dir():
-        environment.setdefault("MNIST_DIR", str(data.RAW.resolve()))
+    download = yaml_files.read(folder / "params.yaml")["download"]
+    raw = data.folder(download.get("dataset", "MNIST"))  # which earlier commits do not name
+    if all(path.is_file() for split in data.FILES for path in data.paths(split, raw)):
+        environment["MNIST_DIR"] = str(raw.resolve())
     command = [*_TOOLS["dvc"], "repro", *(["--force"] if force else []), stage]
     # In a group of its own, so that all of it can be ended, and waited for, before the folder is
     # removed.
@@ -148,7 +150,7 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
 
 def outs(folder: Path, stages: Sequence[str]) -> list[Path]:
     """The files that stages make, as `dvc.yaml` in this folder names them."""
-    defined = params.read_yaml(folder / "dvc.yaml")["stages"]
+    defined = yaml_files.read(folder / "dvc.yaml")["stages"]
     return [
         Path(out if isinstance(out, str) else next(iter(out)))
         for stage in stages

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import mlflow
 import mlflow.pytorch
@@ -16,56 +16,76 @@ from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
 
 from mnist_cnn import tracking
+from mnist_cnn.datasets import DatasetInfo
 from mnist_cnn.errors import UserError
 
-MODEL = "mnist-cnn"
+MODEL = "mnist-cnn"  # for examples of what a person may write
 
 _DESCRIPTION = (
-    "Says which digit of MNIST an image shows. `champion` is the best version on the test images "
-    "by which it was chosen, the latest of equals; `challenger` the latest that did not become it."
+    "Says which {shown} an image shows. `champion` is the version with the best test: "
+    "on the most images, then of the highest accuracy, the latest of equals; `challenger` is the "
+    "latest that did not become it."
 )
 
-# In the order of the life of a model version.
-Alias = Literal["champion", "challenger"]
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class Tested(NamedTuple):
+    """What a network showed on the test images."""
+
+    accuracy: float
+    mistakes: int
+    examples: int
+    """How many images."""
+    data: str
+    """Their digest."""
+
+
+class Registered(NamedTuple):
+    """A version of a registered model, and the one that is the champion, which may be the same."""
+
+    model: str
+    version: int
+    champion: int
 
 
 @tracking.asking()
 def register(
-    network: nn.Module, example: Tensor, metrics: Mapping[str, float], data: str, note: str
-) -> tuple[int, Alias]:
+    dataset: DatasetInfo, network: nn.Module, example: Tensor, tested: Tested, note: str
+) -> Registered:
     """Register the network of the active run, once, and move an alias to it.
 
-    The version is tagged with its test metrics and with the digest of the data that they were taken
-    on. It becomes `champion` when there is none, or when it is at least as accurate as the present
-    one on the same data; else `challenger`.
+    The version is tagged with its test on the most images. It becomes `champion` when there is
+    none, or when it was tested on more images than the present one, or on the same and is at least
+    as accurate; else `challenger`.
 
     Args:
+        dataset: which the network knows.
         network: takes pixel values `(n, 1, height, width)`, gives logits `(n, classes)`.
         example: such pixels, `uint8`, of two images or more.
-        metrics: test metrics, `accuracy` among them.
-        data: the digest.
+        tested: its test.
         note: in Markdown, stands above the version in the UI.
 
-    Returns:
-        The number of the version, and its alias.
+    Raises `UserError` when the run has registered a network of another data set.
     """
-    client = MlflowClient()
-    number = _version_of_active_run(client) or _add_version(network, example)
-    tags = {f"test_{name}": repr(value) for name, value in metrics.items()} | {"test_data": data}
-    for name, value in tags.items():
-        client.set_model_version_tag(MODEL, str(number), name, value)
-    client.update_model_version(MODEL, str(number), note)
-    if not client.get_registered_model(MODEL).description:  # or a person has written one
-        client.update_registered_model(MODEL, _DESCRIPTION)
+    client, model = MlflowClient(), dataset.model
+    number = _version_of_active_run(client, model) or _add_version(model, network, example)
+    known = client.get_model_version(model, str(number)).tags
+    if tested.examples >= int(known.get("test_examples", 0)):
+        for name, value in tested._asdict().items():
+            client.set_model_version_tag(model, str(number), f"test_{name}", str(value))
+        client.update_model_version(model, str(number), note)
+    if not client.get_registered_model(model).description:  # or a person has written one
+        client.update_registered_model(model, _DESCRIPTION.format(shown=dataset.shown))
 
-    champion = _champion(client)
-    alias: Alias = "challenger"
-    if champion is None or int(champion.version) == number or _beats(tags, champion.tags):
-        alias = "champion"
-        if "challenger" in client.get_model_version(MODEL, str(number)).aliases:
-            client.delete_registered_model_alias(MODEL, "challenger")
-    client.set_registered_model_alias(MODEL, alias, str(number))
-    return number, alias
+    champion = _champion(client, model)
+    if champion is None or int(champion.version) == number or _beats(tested, champion.tags):
+        if CHALLENGER in client.get_model_version(model, str(number)).aliases:
+            client.delete_registered_model_alias(model, CHALLENGER)
+        client.set_registered_model_alias(model, CHAMPION, str(number))
+        return Registered(model, number, champion=number)
+    client.set_registered_model_alias(model, CHALLENGER, str(number))
+    return Registered(model, number, champion=int(champion.version))
 
 
 @tracking.asking()
@@ -82,9 +102,7 @@ def find_version(name: str) -> ModelVersion:
     plain = name.removeprefix("models:/")
     model, mark, which = plain.partition("@") if "@" in plain else plain.rpartition("/")
     if not (model and which and (mark == "@" or which.isdecimal())):
-        raise UserError(
-            f"{name}: neither a .pth file nor a registered model, {MODEL}@champion or {MODEL}/3"
-        )
+        raise UserError(f"{name}: not a registered model, such as {MODEL}@champion or {MODEL}/3")
     client = tracking.reader()
     if mark == "@":
         return client.get_model_version_by_alias(model, which)
@@ -109,7 +127,7 @@ def download_model(name: str, folder: Path) -> Path:
     )
 
 
-def _add_version(network: nn.Module, example: Tensor) -> int:
+def _add_version(model: str, network: nn.Module, example: Tensor) -> int:
     """Log a network to the active run, without pickle, with signature and example; register it."""
     active = mlflow.active_run().info
     client = MlflowClient()
@@ -134,25 +152,32 @@ def _add_version(network: nn.Module, example: Tensor) -> int:
         )
     disable_logging()  # it would print what `evaluate` says
     try:
-        return int(mlflow.register_model(logged.model_uri, MODEL).version)
+        return int(mlflow.register_model(logged.model_uri, model).version)
     finally:
         enable_logging()
 
 
-def _version_of_active_run(client: MlflowClient) -> int | None:
+def _version_of_active_run(client: MlflowClient, model: str) -> int | None:
     active = mlflow.active_run()
-    versions = client.search_model_versions(f"name = '{MODEL}' and run_id = '{active.info.run_id}'")
-    return int(versions[0].version) if versions else None
-
-
-def _beats(tags: Mapping[str, str], champion: Mapping[str, str]) -> bool:
-    return tags["test_data"] == champion.get("test_data") and float(tags["test_accuracy"]) >= float(
-        champion["test_accuracy"]
-    )
-
-
-def _champion(client: MlflowClient) -> ModelVersion | None:
-    registered = client.search_registered_models(f"name = '{MODEL}'")
-    if not registered or "champion" not in registered[0].aliases:
+    versions = client.search_model_versions(f"run_id = '{active.info.run_id}'")
+    if not versions:
         return None
-    return client.get_model_version_by_alias(MODEL, "champion")
+    if versions[0].name != model:
+        raise UserError(
+            f"this network is {versions[0].name}; `dvc repro` trains one that is {model}"
+        )
+    return int(versions[0].version)
+
+
+def _beats(tested: Tested, champion: Mapping[str, str]) -> bool:
+    if tested.data == champion.get("test_data"):
+        return tested.accuracy >= float(champion["test_accuracy"])
+    # One that does not tell on how many images it was tested keeps its place.
+    return tested.examples > int(champion.get("test_examples", tested.examples))
+
+
+def _champion(client: MlflowClient, model: str) -> ModelVersion | None:
+    registered = client.search_registered_models(f"name = '{model}'")
+    if not registered or CHAMPION not in registered[0].aliases:
+        return None
+    return client.get_model_version_by_alias(model, CHAMPION)

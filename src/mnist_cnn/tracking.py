@@ -50,6 +50,9 @@ _EXPERIMENT_TAGS = {
     **{f"mlflow.sharedViewState.{name}": view for name, view in VIEWS.items()},
 }
 
+# Of the examples of a split, as MLflow names them.
+_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+
 # Of what a run is made by, which its trials share.
 _SHARED_TAGS = (
     MLFLOW_USER,
@@ -58,6 +61,7 @@ _SHARED_TAGS = (
     "git.commit",
     "git.clean",
     "dvc.experiment",
+    "dataset",
 )
 
 
@@ -264,18 +268,28 @@ def _log_bytes(content: bytes, name: str, artifact_path: str) -> None:
 
 
 @asking()
-def log_dataset(name: str, digits: Digits, source: Path, context: str) -> None:
-    """Log the examples that the active run used: their shape, where from, and their digest."""
+def log_dataset(dataset: str, split: str, digits: Digits, source: Path) -> None:
+    """Log the examples that the active run used: their shape, where from, and their digest.
+
+    The name of the data set is a tag besides, by which runs are told apart in a table.
+
+    Args:
+        dataset: as torchvision names it.
+        split: `train`, `validation` or `test`.
+        digits: the examples.
+        source: the file of their images.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
-        dataset = mlflow.data.from_numpy(
+        logged = mlflow.data.from_numpy(
             digits.images.numpy(),
             source=str(source),
             targets=digits.labels.numpy(),
-            name=name,
+            name=f"{dataset.lower()}-{split}",
             digest=digits.digest(),
         )
-    mlflow.log_input(dataset, context=context)
+    mlflow.log_input(logged, context=_CONTEXTS[split])
+    mlflow.set_tag("dataset", dataset)
 
 
 @asking()

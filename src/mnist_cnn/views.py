@@ -24,6 +24,7 @@ VIEWS = {
         metric="validation_accuracy",
         columns=[
             "tags.`state`",
+            "tags.`dataset`",
             "params.`learning_rate`",
             "params.`weight_decay`",
             "params.`batch_size`",
@@ -36,6 +37,8 @@ VIEWS = {
         metric="test_accuracy",
         columns=[
             "metrics.`test_mistakes`",
+            "metrics.`test_examples`",
+            "tags.`dataset`",
             "attributes.`Models`",
             "params.`seed`",
             "tags.`dvc.experiment`",
