@@ -72,11 +72,5 @@ dashboard: $(READY) ## browse the studies in optuna-dashboard, on http://127.0.0
 demo: $(READY) ## draw a digit and see what the network says, on http://127.0.0.1:7860
 	$(BIN)/python src/demo.py --port $(or $(PORT),7860)
 
-# One thread a request, because more are no faster; `exec`, so that what ends make ends the server.
 serve: $(READY) ## answer with the champion of `make repro` on http://127.0.0.1:5001/invocations
-	@$(BIN)/python -c 'from mnist_cnn import console, registry; console.run(lambda: print( \
-	"mnist-cnn version", registry.find_version("mnist-cnn@champion").version))' \
-	|| { echo '`make repro` makes a champion where there is none' >&2; exit 1; }
-	OMP_NUM_THREADS=1 \
-	exec $(BIN)/mlflow models serve --model-uri models:/mnist-cnn@champion --env-manager local \
-	--host 127.0.0.1 --port $(or $(PORT),5001) --workers 1
+	exec $(BIN)/python src/serve.py --port $(or $(PORT),5001)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import psutil
 import pytest
 import requests
 import torch
+from mlflow import MlflowClient
 
 from clone import ROOT, empty_store
 from mnist_cnn import data, model
@@ -115,6 +117,22 @@ def test_it_ends_with_all_that_it_started(clone, number):
     assert not listens("127.0.0.1", int(address.rpartition(":")[2]))
 
 
+def test_a_version_that_is_no_champion_is_served_by_its_number(clone, tmp_path, images):
+    shutil.copy2(clone.folder / "mlflow.db", tmp_path)
+    store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    store.delete_registered_model_alias("mnist-cnn", "champion")
+    port = free_port()
+    script = [sys.executable, str(ROOT / "src/serve.py"), "--port", str(port)]
+    with serve(tmp_path, [*script, "--model", "mnist-cnn/1"], port) as address:
+        served = logits(address, images[:2])
+
+    told = f"mnist-cnn version 1, on {address}/invocations"
+    assert (tmp_path / "server.log").read_text().startswith(told)
+    with torch.inference_mode():
+        expected = model.load(clone.folder / "models/best_model.pth")(images[:2])
+    torch.testing.assert_close(served, expected)
+
+
 @pytest.mark.parametrize(
     ("store", "reason"), [(False, "mlflow.db: missing"), (True, "mnist-cnn not found")]
 )
@@ -123,7 +141,7 @@ def test_without_a_champion_it_says_how_to_make_one(tmp_path, store, reason):
         (tmp_path / "mlflow.db").write_bytes(empty_store())
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "MAKE"))}
     done = subprocess.run(
-        [*MAKE, "serve", f"PORT={free_port()}"],
+        [sys.executable, str(ROOT / "src/serve.py")],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
