@@ -110,6 +110,17 @@ def test_fashion_mnist_is_known_by_its_content(tmp_path, monkeypatch, source):
 
 
 @on_fashion
+def test_the_content_is_that_of_the_files_whose_md5_torchvision_knows():
+    for archive, md5 in FashionMNIST.resources:
+        packed, name = (FASHION / archive).read_bytes(), archive.removesuffix(".gz")
+        # The header as its makers had it, with the time of the 31st of August 2017, and the name.
+        time = (1504176606 if name.startswith("train") else 1504176627).to_bytes(4, "little")
+        theirs = b"\x1f\x8b\x08\x08" + time + packed[8:10] + name.encode() + b"\0" + packed[10:]
+        assert hashlib.md5(theirs, usedforsecurity=False).hexdigest() == md5
+        assert gzip.decompress(theirs) == gzip.decompress(packed)
+
+
+@on_fashion
 def test_one_data_set_is_not_taken_for_another(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DIR", str(FASHION))
 
