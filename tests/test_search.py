@@ -285,6 +285,7 @@ def test_the_best_trial_is_the_earliest_of_equals():
     trials.append(trial(3, "complete", 0.9))
 
     assert results.best(trials).number == 2
+    assert results.describe_best(trials) == "best 90.00%"
     assert results.summary(trials) == {
         "trials": 4,
         "complete": 3,
@@ -299,6 +300,7 @@ def test_the_best_trial_is_the_earliest_of_equals():
 def test_no_complete_trial_is_an_error():
     with pytest.raises(UserError, match="no trial was completed"):
         results.best([])
+    assert results.describe_best([]) == ""  # beside the bar of a search that has just begun
 
 
 def test_the_study_is_readable_by_optuna_itself(tmp_path):
