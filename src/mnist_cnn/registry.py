@@ -16,10 +16,10 @@ from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
 
 from mnist_cnn import tracking
-from mnist_cnn.datasets import DatasetInfo
+from mnist_cnn.datasets import INFO, DatasetInfo
 from mnist_cnn.errors import UserError
 
-MODEL = "mnist-cnn"  # for examples of what a person may write
+MODEL = INFO["MNIST"].model  # where a person names none
 
 _DESCRIPTION = (
     "Says which {shown} an image shows. `champion` is the version with the best test: "
@@ -70,8 +70,8 @@ def register(
     """
     client, model = MlflowClient(), dataset.model
     number = _version_of_active_run(client, model) or _add_version(model, network, example)
-    known = client.get_model_version(model, str(number)).tags
-    if tested.examples >= int(known.get("test_examples", 0)):
+    known = client.get_model_version(model, str(number))
+    if tested.examples >= int(known.tags.get("test_examples", 0)):
         for name, value in tested._asdict().items():
             client.set_model_version_tag(model, str(number), f"test_{name}", str(value))
         client.update_model_version(model, str(number), note)
@@ -80,7 +80,7 @@ def register(
 
     champion = _champion(client, model)
     if champion is None or int(champion.version) == number or _beats(tested, champion.tags):
-        if CHALLENGER in client.get_model_version(model, str(number)).aliases:
+        if CHALLENGER in known.aliases:
             client.delete_registered_model_alias(model, CHALLENGER)
         client.set_registered_model_alias(model, CHAMPION, str(number))
         return Registered(model, number, champion=number)
