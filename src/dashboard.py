@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 
 from werkzeug.serving import make_server
 
-from mnist_cnn import console, stores
+from mnist_cnn import console, loopback, stores
 from mnist_cnn.errors import UserError
-
-HOST = "127.0.0.1"
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -22,15 +20,14 @@ def main() -> None:
     options = _options()
     if find_spec("optuna_dashboard") is None:
         raise UserError("optuna-dashboard is missing: pip install '.[dashboard]'")
-    database = stores.sqlite_file(stores.study_storage())
-    if database and not database.exists():
-        raise UserError(f"{database}: missing; `make repro` makes it")
+    stores.require(stores.study_storage())
+    loopback.check(options.port)
     from optuna_dashboard import wsgi  # noqa: PLC0415  # it is not everywhere
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     application = _for_own_pages(wsgi(stores.study_storage()), options.port)
-    server = make_server(HOST, options.port, application, threaded=True)
-    console.say(f"Browse http://{HOST}:{options.port}; Ctrl-C ends it.")
+    server = make_server(loopback.HOST, options.port, application, threaded=True)
+    console.say(f"Browse http://{loopback.HOST}:{options.port}; Ctrl-C ends it.")
     server.serve_forever()
 
 
@@ -40,7 +37,7 @@ def _for_own_pages(application: Application, port: int) -> Application:
     It deletes studies when it is asked to, and would do so for the page of any other site, which a
     browser here may show and to whose name an address of this machine may be given.
     """
-    own = {f"{name}:{port}" for name in (HOST, "localhost")}
+    own = {f"{name}:{port}" for name in (loopback.HOST, "localhost")}
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         origin = environ.get("HTTP_ORIGIN")
@@ -54,7 +51,9 @@ def _for_own_pages(application: Application, port: int) -> Application:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help=f"of {HOST} (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help=f"of {loopback.HOST} (default: %(default)s)"
+    )
     return parser.parse_args()
 
 

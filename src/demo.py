@@ -17,7 +17,7 @@ def main() -> None:
     if find_spec("gradio") is None:
         raise UserError("Gradio is missing: pip install '.[demo]'")
     compute.configure(THREADS)
-    network = choice.load(options.model)
+    network, about = choice.load(options.model)
     # Gradio asks its own server whether it is there, which is not for a proxy to answer.
     os.environ["no_proxy"] = "*"
     with tempfile.TemporaryDirectory() as folder:
@@ -26,7 +26,7 @@ def main() -> None:
         # Gradio is not everywhere, and takes seconds to import.
         from mnist_cnn import page  # noqa: PLC0415
 
-        page.serve(network, options.port)
+        page.serve(network, about, options.port)
 
 
 def _options() -> argparse.Namespace:

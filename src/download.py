@@ -10,7 +10,9 @@ def main() -> None:
     console.options(argparse.ArgumentParser(description=__doc__))
     download = params.load().download
     raw = data.folder(download.dataset)
-    source = sources.download(download.dataset, download.sources, download.timeout, raw)
+    source, failures = sources.download(download.dataset, download.sources, download.timeout, raw)
+    for failure in failures:
+        console.say(f"passed over {failure}")
     console.say(f"{raw}: the four files, from {source.replace('_', ' ')}")
 
 

@@ -25,9 +25,11 @@ from mnist_cnn import (
     probes,
     provenance,
     registry,
+    runs,
     tracking,
     work,
 )
+from mnist_cnn.errors import UserError
 
 REPORTS = Path("reports/evaluate")
 CARD = Path("reports/model_card.md")
@@ -52,10 +54,12 @@ def main() -> None:
     raw, about = data.folder(dataset), datasets.INFO[dataset]
     origin = provenance.of_stage("evaluate")
     training = json.loads(TRAINING.read_text())
+    network, learnt = model.load(MODEL)
+    if learnt != dataset:
+        raise UserError(f"{MODEL}: has learnt {learnt}; `dvc repro` trains one on {dataset}")
     (digits,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
     device = compute.configure(evaluate.threads)
-    network = model.load(MODEL).to(device)
-    probabilities = model.predict(network, digits.images.to(device)).cpu().numpy()
+    probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
 
     report = _write_report(evaluate, digits, probabilities, about.classes)
     _write_card(evaluate, about, origin, training, network, digits, report)
@@ -68,28 +72,38 @@ def main() -> None:
 
     images, _ = data.paths("test", raw)
     note = notes.model(training, summary, dataset=about.name, confidence=evaluate.confidence)
-    with tracking.run_that_made(MODEL, "train", origin, provenance.commit()) as run:
+    with runs.that_made(MODEL, "train", origin, provenance.commit()) as made_by:
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset(dataset, "test", digits, images)
         tracking.log_folder(REPORTS)
-        tracking.log_made(CARD)
-        tracking.describe(run, note)
+        runs.log_made(CARD)
+        tracking.describe(made_by[0], note)
         tested = registry.Tested(
             accuracy=summary["accuracy"],
             mistakes=int(summary["mistakes"]),
             examples=len(digits.labels),
             data=digits.digest(),
         )
-        registered = registry.register(about, network.cpu(), digits.images[:2], tested, note)
+        version, champion = registry.register(
+            about, network.cpu(), digits.images[:2], tested, note, made_by
+        )
     work.sweep()  # DVC has recorded the training by now
-    console.say(f"registered as {_describe(registered)}")
+    console.say(f"registered as {about.model} version {_describe(version, champion)}")
+    if version.tested != tested:
+        console.say(f"which keeps its test on more images, {_result(version.tested)}")
 
 
-def _describe(registered: registry.Registered) -> str:
-    name = f"{registered.model} version {registered.version}"
-    if registered.version == registered.champion:
-        return f"{name}, the champion"
-    return f"{name}, the challenger: version {registered.champion} tested better"
+def _describe(version: registry.Version, champion: registry.Version) -> str:
+    if version.number == champion.number:
+        return f"{version.number}, the champion"
+    return (
+        f"{version.number}, the challenger: version {champion.number} is the champion by its test, "
+        f"{_result(champion.tested)}"
+    )
+
+
+def _result(tested: registry.Tested) -> str:
+    return f"{tested.accuracy:.2%} of {tested.examples:,} images"
 
 
 def _write_report(

@@ -1,11 +1,11 @@
-"""Say which digits images show: of files, of folders, or from standard input."""
+"""Say what images show, such as digits: of files, of folders, or from standard input."""
 
 import argparse
 import json
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnist_cnn import choice, compute, console, images, model
+from mnist_cnn.datasets import DatasetInfo
 from mnist_cnn.errors import UserError
 
 STANDARD_INPUT = "-"
@@ -24,10 +25,10 @@ SHEET = 200  # images; matplotlib draws about thirty a second
 EPILOG = """\
 An image shows one digit, dark on light or light on dark, in any place and of any size. The network
 knows nothing but digits, and answers with one whatever it is shown: look at the sheet of --save
-when an answer surprises.
+when an answer surprises. One that has learnt Fashion-MNIST or KMNIST answers with their classes.
 
-With --json each line is an object: "file"; "digit"; "confidence", the probability of that digit;
-"probabilities", those of 0 to 9.
+With --json each line is an object: "file"; "digit", or "product" of Fashion-MNIST, or "character"
+of KMNIST; "confidence", the probability of that answer; "probabilities", those of all ten classes.
 
 Images that cannot be read are named on standard error; the exit status is then 1.
 
@@ -45,10 +46,10 @@ class Answer(NamedTuple):
     pixels: NDArray[np.uint8]
     probabilities: NDArray[np.float64]
 
-    def ranked(self) -> list[tuple[int, float]]:
-        """Digits with their probabilities, the likeliest first."""
+    def ranked(self, classes: Sequence[str]) -> list[tuple[str, float]]:
+        """The classes by name with their probabilities, the likeliest first."""
         order = (-self.probabilities).argsort(kind="stable")
-        return [(int(digit), float(self.probabilities[digit])) for digit in order]
+        return [(classes[label], float(self.probabilities[label])) for label in order]
 
 
 def main() -> None:
@@ -57,27 +58,28 @@ def main() -> None:
     files, errors = _expand(options.images)
     if options.save:
         _check_sheet(options.save, files)
-    network = choice.load(options.model).to(compute.configure(THREADS))
+    network, about = choice.load(options.model)
+    network = network.to(compute.configure(THREADS))
     # Where the reader of a pipe has seen enough, as `head` has, end without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
-    width = max(len(name) for name in ["file", *map(_printable, files)])
+    line = _columns(["file", *map(_printable, files)], [about.thing, *about.classes])
     if files and not options.json:
-        console.say(f"{'file':{width}}  digit  confidence  runner-up  confidence")
+        console.say(line("file", about.thing, "confidence", "runner-up", "confidence"))
     sheet: list[Answer] = []
     with console.progress(len(files), "images", "image") as bar:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
-            answers, unreadable = _predict(network, batch)
+            answers, unreadable = _predict(network, about, batch)
             for answer in answers:
-                console.say(_json(answer) if options.json else _row(answer, width))
+                console.say(_json(answer, about) if options.json else line(*_row(answer, about)))
             sheet += answers[: SHEET - len(sheet)]
             errors += unreadable
             bar.update(len(batch))
     for error in errors:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
     if options.save and sheet:
-        _save(options.save, sheet)
+        _save(options.save, sheet, about)
     if errors:
         sys.exit(1)
 
@@ -129,12 +131,14 @@ def _check_sheet(path: Path, files: Sequence[str]) -> None:
         raise UserError(f"{path}: is one of the images")
 
 
-def _predict(network: model.DeepCNN, files: Sequence[str]) -> tuple[list[Answer], list[UserError]]:
+def _predict(
+    network: model.DeepCNN, about: DatasetInfo, files: Sequence[str]
+) -> tuple[list[Answer], list[UserError]]:
     """Answers for the files that show something, and what is wrong with the others."""
     named, errors = [], []
     for file in files:
         try:
-            named.append((file, _see(file)))
+            named.append((file, _see(file, about.box)))
         except UserError as error:
             errors.append(error)
     if not named:
@@ -145,43 +149,48 @@ def _predict(network: model.DeepCNN, files: Sequence[str]) -> tuple[list[Answer]
     return [Answer(*pair, row) for pair, row in zip(named, probabilities, strict=True)], errors
 
 
-def _see(file: str) -> NDArray[np.uint8]:
+def _see(file: str, box: int) -> NDArray[np.uint8]:
     if file == STANDARD_INPUT:
         name = "standard input"
         grey = images.decode(sys.stdin.buffer.read(images.MAX_BYTES + 1), name)
     else:
         name = file
         grey = images.read(Path(file))
-    return images.preprocess(grey, name)
+    return images.preprocess(grey, name, box)
 
 
-def _row(answer: Answer, width: int) -> str:
-    (digit, confidence), (second, rest) = answer.ranked()[:2]
-    name = _printable(answer.file)
-    return f"{name:{width}}  {digit:5}  {confidence:10.2%}  {second:9}  {rest:10.2%}"
+def _columns(files: Sequence[str], classes: Sequence[str]) -> Callable[..., str]:
+    """What makes a line of the five cells of one, in columns as wide as the longest of these."""
+    file, name = max(map(len, files)), max(map(len, classes))
+    return f"{{:{file}}}  {{:>{name}}}  {{:>10}}  {{:>{max(9, name)}}}  {{:>10}}".format
 
 
-def _json(answer: Answer) -> str:
-    digit, confidence = answer.ranked()[0]
+def _row(answer: Answer, about: DatasetInfo) -> tuple[str, ...]:
+    (first, confidence), (second, rest) = answer.ranked(about.classes)[:2]
+    return _printable(answer.file), first, f"{confidence:.2%}", second, f"{rest:.2%}"
+
+
+def _json(answer: Answer, about: DatasetInfo) -> str:
+    best, confidence = answer.ranked(about.classes)[0]
     return json.dumps(
         {
             "file": answer.file,
-            "digit": digit,
+            about.thing: int(best) if best.isdecimal() else best,
             "confidence": confidence,
             "probabilities": answer.probabilities.tolist(),
         }
     )
 
 
-def _save(path: Path, sheet: Sequence[Answer]) -> None:
+def _save(path: Path, sheet: Sequence[Answer], about: DatasetInfo) -> None:
     # Nothing else needs matplotlib, which takes its time to import.
     from mnist_cnn import files, plots  # noqa: PLC0415
 
-    best = [answer.ranked()[0] for answer in sheet]
+    best = [answer.ranked(about.classes)[0] for answer in sheet]
     figure = plots.predictions(
         np.concatenate([answer.pixels for answer in sheet]),
         [Path(_printable(answer.file)).name for answer in sheet],
-        np.array([digit for digit, _ in best]),
+        [name for name, _ in best],
         np.array([confidence for _, confidence in best]),
     )
     try:

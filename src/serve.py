@@ -5,30 +5,22 @@ import os
 import sys
 from pathlib import Path
 
-from mnist_cnn import console, registry, stores
-from mnist_cnn.errors import UserError
-
-HOST = "127.0.0.1"
-DEFAULT = f"{registry.MODEL}@{registry.CHAMPION}"
+from mnist_cnn import console, loopback, params, registry, stores
+from mnist_cnn.datasets import INFO
 
 
 def main() -> None:
     """Become MLflow's scoring server, which answers until Ctrl-C."""
     options = _options()
-    try:
-        found = registry.find_version(options.model)
-    except UserError as error:
-        if options.model != DEFAULT:
-            raise
-        raise UserError(f"{error}; where there is no champion, `make repro` makes one") from None
-    console.say(
-        f"{found.name} version {found.version}, on http://{HOST}:{options.port}/invocations"
-    )
+    found = registry.find_version(options.model or _champion())
+    loopback.check(options.port)
+    address = f"http://{loopback.HOST}:{options.port}/invocations"
+    console.say(f"{found.name} version {found.version}, on {address}")
     # Of the one version that was told, whoever becomes champion in between.
     command = [
         *("mlflow", "models", "serve", "--model-uri", f"models:/{found.name}/{found.version}"),
         *("--env-manager", "local", "--workers", "1"),
-        *("--host", HOST, "--port", str(options.port)),
+        *("--host", loopback.HOST, "--port", str(options.port)),
     ]
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": stores.tracking_uri(),
@@ -40,14 +32,21 @@ def main() -> None:
     os.execve(sys.executable, [sys.executable, "-m", *command], environment)  # noqa: S606
 
 
+def _champion() -> str:
+    """The name of the best network of the data set that `params.yaml` names."""
+    return f"{INFO[params.load().download.dataset].model}@{registry.CHAMPION}"
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--model",
-        default=DEFAULT,
-        help="with an alias or a version, such as mnist-cnn/3 (default: %(default)s)",
+        help="a registered model with an alias or a version, such as mnist-cnn/3 (default: the "
+        "champion of the data set that params.yaml names)",
     )
-    parser.add_argument("--port", type=int, default=5001, help=f"of {HOST} (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=5001, help=f"of {loopback.HOST} (default: %(default)s)"
+    )
     return parser.parse_args()
 
 

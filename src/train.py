@@ -16,6 +16,7 @@ from mnist_cnn import (
     params,
     plots,
     provenance,
+    runs,
     tracking,
     training,
     work,
@@ -42,7 +43,7 @@ def main() -> None:
     entries: deque[Callable[[], object]] = deque()
     with (
         work.claim(origin) as job,
-        tracking.run(origin, provenance.commit(), flat, work=job.name) as run,
+        runs.of_work(origin, provenance.commit(), flat, work=job.name) as run,
         console.progress(train.epochs, "epochs", "epoch") as bar,
     ):
         images, _ = data.paths("train", raw)
@@ -64,7 +65,7 @@ def main() -> None:
             )
             bar.set_postfix_str(f"accuracy {epoch.train_accuracy:.2%}", refresh=False)
             bar.update()
-        model.save(network, MODEL)
+        model.save(network, dataset, MODEL)
         files.write_csv(REPORTS / "history.csv", history)
         figures = {
             "train_loss": epoch.train_loss,
@@ -78,7 +79,7 @@ def main() -> None:
         tracking.log_all(entries)
         tracking.describe(run, notes.training(figures))
         tracking.log_folder(REPORTS)
-        tracking.log_made(MODEL)
+        runs.log_made(MODEL)
 
 
 if __name__ == "__main__":

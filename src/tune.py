@@ -18,6 +18,7 @@ from mnist_cnn import (
     params,
     provenance,
     results,
+    runs,
     search,
     stores,
     tracking,
@@ -46,7 +47,7 @@ def main() -> None:
     entries: deque[Callable[[], object]] = deque()
     with (
         work.claim(origin) as job,
-        tracking.run(origin, provenance.commit(), work=job.name) as run,
+        runs.of_work(origin, provenance.commit(), work=job.name) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
         workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
     ):
@@ -74,7 +75,7 @@ def main() -> None:
         tracking.log_metrics(summary)
         tracking.log_folder(REPORTS)
         tracking.log_page("study.html", study_plots.page(pictured))
-        tracking.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
+        runs.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
 
 
 def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:

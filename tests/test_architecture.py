@@ -1,10 +1,14 @@
 """The map of the project held against its code: who imports whom, what a stage depends on."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
+
+from test_faults import WRITES
+from test_recovery import WINDOWS
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
@@ -23,7 +27,7 @@ ONLY_IMPORTERS = {
     "matplotlib": {"plots", "study_plots"},
     "PIL": {"images"},
     "gradio": {"page"},
-    "mlflow": {"tracking", "registry", "records"},
+    "mlflow": {"runs", "tracking", "registry", "records"},
 }
 
 
@@ -75,6 +79,14 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize("name", ["metrics", "plots", "errors"])
 def test_pure_modules_import_nothing_of_ours(name):
     assert own_modules(MODULES[name]) == set()
+
+
+def test_every_fault_that_is_tried_has_its_place():
+    """Most are tried by `make chaos` alone, which comes to each after minutes."""
+    for place in {*WINDOWS, *WRITES.values()}:
+        module, function, _ = place.split(":")
+        if module.startswith("mnist_cnn."):
+            assert callable(getattr(import_module(module), function, None)), place
 
 
 def test_every_module_is_used_by_a_script():

@@ -67,7 +67,7 @@ def subject(request, real_train):
     if request.param == "trained-here":
         network, least_accuracy = trained_for_one_epoch(real_train), 0.98
     elif BEST_MODEL.exists():
-        network, least_accuracy = model.load(BEST_MODEL), 0.995
+        (network, _), least_accuracy = model.load(BEST_MODEL), 0.995
     else:
         pytest.skip("models/best_model.pth is absent; `dvc repro` makes it")
     images, labels = data.load("test", ROOT / "data/MNIST/raw")

@@ -78,11 +78,11 @@ def test_models_are_compared_weight_by_weight(tmp_path):
     torch.manual_seed(0)
     network = model.DeepCNN([2], [])
     paths = [tmp_path / f"{name}.pth" for name in "abc"]
-    model.save(network, paths[0])
+    model.save(network, "MNIST", paths[0])
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] += 0.5
-    model.save(network, paths[1])
-    model.save(model.DeepCNN([3], []), paths[2])
+    model.save(network, "MNIST", paths[1])
+    model.save(model.DeepCNN([3], []), "MNIST", paths[2])
 
     assert comparison.files(paths[0], paths[1]) == ["weights: by 0.5 at most"]
     assert comparison.files(paths[0], paths[2]) == ["another architecture"]

@@ -49,7 +49,7 @@ def test_the_card_of_another_data_set_claims_nothing_of_mnist(dataset, tmp_path)
     assert f"| {about.classes[4]} | {about.classes[9]} | 5 |" in card
     assert f"The data are under {about.licence}." in card
     assert "settled on MNIST." in card
-    assert "predict.py" not in card
+    assert f"ten logits an image, of {', '.join(about.classes)}, in this order" in card
     rest = (
         card.replace("settled on MNIST.", "")
         .replace(about.name, "")
@@ -78,7 +78,7 @@ def project(tmp_path_factory):
     clone.other_runs = clone.runs()
 
     clone.set_params({"download": {"dataset": "MNIST"}})
-    clone.run("dvc", "repro")
+    clone.back = clone.run("dvc", "repro").stdout
     return clone
 
 
@@ -134,6 +134,27 @@ def test_the_other_data_set_has_a_registered_model_of_its_own(project):
 
 def test_back_at_mnist_every_result_is_the_old_one(project):
     assert {path: project.read(path) for path in project.before} == project.before
+
+
+def test_back_at_mnist_the_model_is_the_version_that_it_was(project):
+    assert "registered as mnist-cnn version 1, the champion" in project.back
+    assert len(project.mlflow.search_model_versions("name = 'mnist-cnn'")) == 1
+
+
+def test_a_network_of_another_data_set_is_not_evaluated(project):
+    def state():
+        return project.runs(), project.run("git", "status", "--porcelain").stdout
+
+    project.set_params({"download": {"dataset": "FashionMNIST"}})
+    before = state()
+    done = project.run("python", "src/evaluate.py", check=False)
+    after = state()
+    project.set_params({"download": {"dataset": "MNIST"}})
+
+    reason = "has learnt MNIST; `dvc repro` trains one on FashionMNIST"
+    assert done.stderr == f"error: models/best_model.pth: {reason}\n"
+    assert [run.to_dictionary() for run in after[0]] == [run.to_dictionary() for run in before[0]]
+    assert after[1] == before[1]
 
 
 def test_a_run_of_the_other_data_set_is_made_again_from_what_was_downloaded(project):

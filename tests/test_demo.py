@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from clone import ROOT
+from mnist_cnn import model
 from server import free_port, serve
 
 SCRIPT = str(ROOT / "src/demo.py")
@@ -105,6 +106,20 @@ def test_the_answer_follows_every_stroke(drawn):
     says(drawn, 4)
     drawn.get_by_role("button", name="Undo").click()
     says(drawn, 1)
+
+
+def test_it_speaks_of_the_data_set_that_the_network_has_learnt(page, tmp_path):
+    network, _ = model.load(ANY_MODEL)
+    model.save(network, "FashionMNIST", tmp_path / "model.pth")
+    port = free_port()
+    command = [sys.executable, SCRIPT, "--model", "model.pth", "--port", str(port)]
+    with serve(tmp_path, command, port, path="/") as address:
+        page.goto(address)
+        expect(page.get_by_role("heading", name="Draw a product", exact=True)).to_be_visible()
+        expect(page.get_by_text("which has learnt from Fashion-MNIST")).to_be_visible()
+        expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+        draw(page, BAR)
+        expect(page.get_by_test_id("label").get_by_text("Ankle boot").first).to_be_visible()
 
 
 def test_ctrl_c_ends_it_without_a_traceback_and_leaves_no_drawing(tmp_path):

@@ -32,7 +32,7 @@ WRITES = {
     "DVC's cache": "dvc.stage:save:1",
     "the model": "mnist_cnn.model:save:1",
     "the report of the evaluation": "mnist_cnn.metrics:summary:1",
-    "the registry": "mnist_cnn.tracking:_add_version:1",
+    "the registry": "mnist_cnn.registry:_add_version:1",
 }
 
 

@@ -19,7 +19,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageFont
 
 from clone import ROOT
-from mnist_cnn import data, images, model
+from examples import FASHION, on_fashion
+from mnist_cnn import data, datasets, images, model, sources
 from mnist_cnn.errors import UserError
 
 BEST_MODEL = ROOT / "models/best_model.pth"
@@ -251,13 +252,13 @@ def test_the_longer_side_is_20_pixels_and_the_aspect_ratio_is_kept(box, size):
     ],
 )
 def test_an_image_without_a_digit_is_refused(image):
-    with pytest.raises(UserError, match="it: no digit to be seen"):
+    with pytest.raises(UserError, match="it: nothing to be seen"):
         seen(image)
 
 
 def test_a_photograph_of_blank_paper_is_refused():
     grey = images.decode(photographed(Image.new("L", (900, 1000), 255)), "it")
-    with pytest.raises(UserError, match="no digit to be seen"):
+    with pytest.raises(UserError, match="nothing to be seen"):
         prepared(grey)
 
 
@@ -333,7 +334,7 @@ def test_images_of_mnist_come_out_nearly_as_they_are(test_set):
 @pytest.mark.skipif(not BEST_MODEL.exists(), reason="`dvc repro` makes models/best_model.pth")
 def test_images_of_mnist_are_read_as_well_from_files(test_set):
     pixels, labels = test_set
-    network = model.load(BEST_MODEL)
+    network, _ = model.load(BEST_MODEL)
     from_files = torch.from_numpy(np.stack([seen(Image.fromarray(grey)) for grey in pixels]))
     raw = torch.from_numpy(pixels).unsqueeze(1)
     accuracy, other = (
@@ -341,6 +342,23 @@ def test_images_of_mnist_are_read_as_well_from_files(test_set):
         for these in (raw, from_files)
     )
     assert abs(accuracy - other) <= 0.002
+
+
+@on_fashion
+def test_products_from_anywhere_come_out_much_as_those_of_fashion_mnist(tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_DIR", str(FASHION))
+    box = datasets.INFO["FashionMNIST"].box
+    sources.download("FashionMNIST", ["folder"], 1, tmp_path)
+    products = data.load("test", tmp_path).images[::100, 0].numpy()
+
+    def again(product):
+        picture = Image.new("L", (300, 260), 255)
+        large = Image.fromarray(255 - product).resize((196, 196), Image.Resampling.BICUBIC)
+        picture.paste(large, (60, 30))
+        return images.preprocess(np.asarray(picture), "it", box)
+
+    alike = [np.corrcoef(again(one).ravel(), one.ravel())[0, 1] for one in products]
+    assert np.median(alike) > 0.85  # in the box of a digit, 0.5
 
 
 # Files that are not to be trusted

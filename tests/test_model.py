@@ -214,8 +214,9 @@ def test_no_images_get_no_answers():
 def test_a_saved_network_comes_back_as_it_was(network, tmp_path):
     network = network()
     path = tmp_path / "model.pth"
-    model.save(network, path)
-    back = model.load(path)
+    model.save(network, "FashionMNIST", path)
+    back, dataset = model.load(path)
+    assert dataset == "FashionMNIST"
     assert back.architecture == network.architecture
     assert repr(back) == repr(network.eval())
     assert not any(layer.training for layer in back.modules())
@@ -226,7 +227,7 @@ def test_a_saved_network_comes_back_as_it_was(network, tmp_path):
 def test_saving_leaves_the_mode_and_the_weights_of_the_network(tmp_path):
     network = used()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    model.save(network, tmp_path / "model.pth")
+    model.save(network, "MNIST", tmp_path / "model.pth")
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -234,24 +235,24 @@ def test_saving_leaves_the_mode_and_the_weights_of_the_network(tmp_path):
 def test_the_same_network_gives_the_same_bytes_whatever_the_file_is_called(tmp_path):
     paths = [tmp_path / name for name in ("model.pth", "again.pth", "folder/ein Modell.bin")]
     for path in paths:
-        model.save(used(), path)
-    model.save(model.load(paths[0]), tmp_path / "copy.pth")
+        model.save(used(), "MNIST", path)
+    model.save(*model.load(paths[0]), tmp_path / "copy.pth")
     contents = {path.read_bytes() for path in [*paths, tmp_path / "copy.pth"]}
     assert len(contents) == 1
 
 
 def test_another_weight_gives_other_bytes(tmp_path):
     network = used()
-    model.save(network, tmp_path / "before.pth")
+    model.save(network, "MNIST", tmp_path / "before.pth")
     with torch.no_grad():
         network.classifier[-1].bias[0] += 1
-    model.save(network, tmp_path / "after.pth")
+    model.save(network, "MNIST", tmp_path / "after.pth")
     assert (tmp_path / "before.pth").read_bytes() != (tmp_path / "after.pth").read_bytes()
 
 
 def test_the_file_opens_without_this_project(tmp_path):
     network = used()
-    model.save(network, tmp_path / "model.pth")
+    model.save(network, "MNIST", tmp_path / "model.pth")
     content = torch.load(tmp_path / "model.pth", weights_only=True)
     assert content["architecture"] == network.architecture
     assert content["state_dict"].keys() == network.state_dict().keys()
@@ -261,7 +262,8 @@ def test_the_file_opens_without_this_project(tmp_path):
 
 def test_a_file_of_an_earlier_release_still_gives_its_answer():
     """The file is `DeepCNN([2], [3], batch_norm=True)` as saved by release 0.1.0."""
-    network = model.load(ASSETS / "model_v1.pth")
+    network, dataset = model.load(ASSETS / "model_v1.pth")
+    assert dataset == "MNIST"
     image = (torch.arange(28 * 28) % 256).reshape(1, 1, 28, 28)
     with torch.no_grad():
         logits = network(image)[0]
@@ -281,6 +283,7 @@ def good():
     content = {
         "format": model.FORMAT,
         "version": model.VERSION,
+        "dataset": "KMNIST",
         "architecture": dict(network.architecture),
         "state_dict": network.state_dict(),
     }
@@ -360,6 +363,9 @@ MISFIT = {
         good() | {"state_dict": {k: v for k, v in good()["state_dict"].items() if "2" not in k}}
     ),
 }
+NO_DATASET = {
+    "a-number-for-its-name": lambda: saved(good() | {"dataset": 3}),
+}
 NOT_FINITE = {
     "nan": lambda: with_weight(float("nan")),
     "infinity": lambda: with_weight(float("-inf")),
@@ -375,6 +381,7 @@ NOT_FINITE = {
             (FOREIGN, "not a model of this project"),
             (OTHER_VERSION, "format version .*, this release reads 1"),
             (MISFIT, "architecture and weights do not fit"),
+            (NO_DATASET, "names no data set"),
             (NOT_FINITE, "weights that are not finite"),
         )
         for name, content in cases.items()
@@ -397,7 +404,8 @@ def test_what_is_not_a_model_of_ours_is_refused_on_one_line(content, reason, tmp
 def test_the_file_that_the_refused_ones_are_made_of_is_accepted(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(saved(good()))
-    assert model.load(path).architecture == good()["architecture"]
+    network, dataset = model.load(path)
+    assert (network.architecture, dataset) == (good()["architecture"], "KMNIST")
 
 
 @pytest.mark.parametrize(

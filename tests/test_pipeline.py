@@ -162,7 +162,8 @@ def test_predictions_are_those_of_the_model_file(clone):
     (digits,) = data.subset(
         data.load("test", clone.folder / "data/MNIST/raw"), (SMALL["evaluate"]["test_size"],), 0
     )
-    network = model.load(clone.folder / "models/best_model.pth")
+    network, dataset = model.load(clone.folder / "models/best_model.pth")
+    assert dataset == "MNIST"
     probabilities = model.predict(network, digits.images)
 
     assert [int(row["label"]) for row in predictions] == digits.labels.tolist()

@@ -227,7 +227,8 @@ def test_mistakes_stand_in_order_under_their_titles(count):
     ):
         np.testing.assert_array_equal(axes.images[0].get_array(), image)
         assert axes.images[0].get_clim() == (0, 255)
-        assert axes.get_title() == f"{label} taken for {guess}\n{confidence:.1%}"
+        title = axes.get_title().replace("\N{NO-BREAK SPACE}", " ")
+        assert title == f"{label} taken for {guess}\n{confidence:.1%}"
     assert len(figure.axes) == -(-count // 8) * 8
     assert not any(axes.axison for axes in figure.axes)
 

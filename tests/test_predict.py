@@ -62,7 +62,7 @@ class Done(NamedTuple):
 def folder(tmp_path, monkeypatch):
     """The working directory, with a model in its place."""
     monkeypatch.chdir(tmp_path)
-    model.save(template_matcher(), Path("models/best_model.pth"))
+    model.save(template_matcher(), "MNIST", Path("models/best_model.pth"))
     return tmp_path
 
 
@@ -127,7 +127,7 @@ def test_an_image_comes_from_standard_input(predict):
 def test_standard_input_that_is_no_image_is_named(predict):
     assert predict("-").err == "error: standard input: empty\n"
     grey = png(Image.new("L", (9, 9), 9))
-    assert predict("-", stdin=grey).err.startswith("error: standard input: no digit")
+    assert predict("-", stdin=grey).err.startswith("error: standard input: nothing to be seen")
 
 
 def test_a_folder_stands_for_the_images_in_it(predict):
@@ -194,10 +194,10 @@ def test_a_sheet_shows_what_the_network_saw(predict, count, monkeypatch):
     for number in range(count):
         drawn(number % 10).save(f"many/{number:03}.png")
     assert predict("many", "--save", "sheet.png").status == 0
-    pixels, names, digits, confidences = drawings["arguments"]
+    pixels, names, answers, confidences = drawings["arguments"]
     shown = min(count, 200)
     assert names == [f"{number:03}.png" for number in range(shown)]
-    assert list(digits) == [number % 10 for number in range(shown)]
+    assert answers == [str(number % 10) for number in range(shown)]
     assert ((confidences > 0.1) & (confidences <= 1)).all()
     assert pixels.shape == (shown, 28, 28)
     np.testing.assert_array_equal(pixels[0], images.preprocess(np.asarray(drawn(0)), "")[0])
@@ -270,9 +270,30 @@ def test_a_model_can_be_another_file(predict):
     other = template_matcher()
     with torch.no_grad():
         other.classifier[-1].bias[2] += 1000
-    model.save(other, Path("other.pth"))
+    model.save(other, "MNIST", Path("other.pth"))
     drawn(7).save("seven.png")
     assert predict("seven.png", "--model", "other.pth").rows[0][1] == "2"
+
+
+def test_a_model_of_another_data_set_answers_with_its_classes(predict):
+    model.save(template_matcher(), "FashionMNIST", Path("models/best_model.pth"))
+    drawn(9).save("boot.png")
+    done = predict("boot.png", "--save", "sheet.png")
+    header, row = done.out.splitlines()
+
+    assert header.split() == ["file", "product", "confidence", "runner-up", "confidence"]
+    assert row.startswith("boot.png   Ankle boot ")
+    assert len(header) == len(row)
+    (line,) = predict("boot.png", "--json").objects
+    assert line["product"] == "Ankle boot"
+    assert line["confidence"] == line["probabilities"][9]
+
+
+def test_a_model_of_a_data_set_that_is_not_known_is_refused(predict):
+    model.save(template_matcher(), "EMNIST", Path("models/best_model.pth"))
+    done = predict("seven.png")
+    reason = "has learnt EMNIST, which this release does not know"
+    assert (done.status, done.out) == (f"error: models/best_model.pth: {reason}", "")
 
 
 @pytest.fixture
@@ -295,9 +316,9 @@ def test_a_model_can_be_one_of_the_registry(predict, registry, name):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        pytest.param("mnist-cnn@nobody", "nobody not found", id="no-such-alias"),
-        pytest.param("mnist-cnn/99", "version=99) not found", id="no-such-version"),
-        pytest.param("other@champion", "name=other not found", id="no-such-model"),
+        pytest.param("mnist-cnn@nobody", "nobody: not in the registry of", id="no-such-alias"),
+        pytest.param("mnist-cnn/99", "99: not in the registry of", id="no-such-version"),
+        pytest.param("other@champion", "champion: not in the registry of", id="no-such-model"),
         pytest.param("mnist-cnn", "mnist-cnn: not a registered model", id="no-version"),
         pytest.param("models/best_model.pt", "not a registered model", id="another-suffix"),
         pytest.param("@champion", "not a registered model", id="no-name"),

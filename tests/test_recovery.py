@@ -26,13 +26,13 @@ WINDOWS = [
     "mnist_cnn.tracking:log_trial:1",  # a trial is recorded, and not logged
     "mnist_cnn.tracking:_figures:1",  # a trial is half logged
     "mnist_cnn.results:best:1",  # all trials are there, no report
-    "mnist_cnn.tracking:log_made:1",  # reported, and not tagged with its content
+    "mnist_cnn.runs:log_made:1",  # reported, and not tagged with its content
     "dvc.stage:save:1",  # the study has ended, and DVC has not seen it
     "mnist_cnn.work:_lock_file:2",  # the state of the study is half removed
     "mnist_cnn.training:_keep:2",  # in the final training, after an epoch
     "mnist_cnn.tracking:log_folder:1",  # the model is written, and not logged
-    "mnist_cnn.tracking:_add_version:1",  # evaluated, not registered
-    "mnist_cnn.tracking:_champion:1",  # registered, without its alias
+    "mnist_cnn.registry:_add_version:1",  # evaluated, not registered
+    "mnist_cnn.registry:_champion:1",  # registered, without its alias
 ]
 
 

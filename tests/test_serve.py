@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import psutil
 import pytest
 import requests
 import torch
+import yaml
 from mlflow import MlflowClient
 
 from clone import ROOT, empty_store
@@ -18,6 +20,7 @@ from mnist_cnn import data, model
 from server import MAKE, free_port, listens, serve
 
 JSON = "application/json"
+SCRIPT = [sys.executable, str(ROOT / "src/serve.py")]
 
 
 def started(folder):
@@ -53,7 +56,8 @@ def logits(server, images):
 def test_the_champion_answers_as_its_file_does(server, clone, images):
     served = logits(server, images)
     with torch.inference_mode():
-        expected = model.load(clone.folder / "models/best_model.pth")(images)
+        network, _ = model.load(clone.folder / "models/best_model.pth")
+        expected = network(images)
 
     # To what PyTorch allows `float32` for sums taken in another order, as other threads take them.
     torch.testing.assert_close(served, expected)
@@ -122,35 +126,54 @@ def test_a_version_that_is_no_champion_is_served_by_its_number(clone, tmp_path, 
     store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     store.delete_registered_model_alias("mnist-cnn", "champion")
     port = free_port()
-    script = [sys.executable, str(ROOT / "src/serve.py"), "--port", str(port)]
+    script = [*SCRIPT, "--port", str(port)]
     with serve(tmp_path, [*script, "--model", "mnist-cnn/1"], port) as address:
         served = logits(address, images[:2])
 
     told = f"mnist-cnn version 1, on {address}/invocations"
     assert (tmp_path / "server.log").read_text().startswith(told)
     with torch.inference_mode():
-        expected = model.load(clone.folder / "models/best_model.pth")(images[:2])
+        network, _ = model.load(clone.folder / "models/best_model.pth")
+        expected = network(images[:2])
     torch.testing.assert_close(served, expected)
 
 
-@pytest.mark.parametrize(
-    ("store", "reason"), [(False, "mlflow.db: missing"), (True, "mnist-cnn not found")]
-)
-def test_without_a_champion_it_says_how_to_make_one(tmp_path, store, reason):
-    if store:
-        (tmp_path / "mlflow.db").write_bytes(empty_store())
+def refusal(folder, *options):
+    """What it says, in one line, before it ends."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "MAKE"))}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "src/serve.py")],
-        cwd=tmp_path,
+        [*SCRIPT, *options],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line.removeprefix("error: ")
 
-    assert done.returncode != 0
-    assert reason in done.stderr
-    assert "`make repro`" in done.stderr
-    assert "Traceback" not in done.stderr
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [(False, "mlflow.db: missing; "), (True, "fashionmnist-cnn@champion: not in the registry of ")],
+)
+def test_without_a_champion_of_the_data_set_it_says_how_to_make_one(tmp_path, store, reason):
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    given["download"]["dataset"] = "FashionMNIST"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
+    if store:
+        (tmp_path / "mlflow.db").write_bytes(empty_store())
+
+    said = refusal(tmp_path)
+    assert reason in said
+    assert "; `make repro`" in said
     assert (tmp_path / "mlflow.db").exists() is store
+
+
+@pytest.mark.parametrize("port", ["99999", "in use"])
+def test_a_port_that_cannot_be_had_is_told_before_it_starts(clone, port):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = port if port.isdecimal() else str(other.getsockname()[1])
+        assert refusal(clone.folder, "--port", port) == f"port {port}: in use, or not to be had"

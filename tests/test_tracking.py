@@ -11,9 +11,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from mnist_cnn import datasets, registry, stores, tracking
+from mnist_cnn import datasets, registry, runs, stores, tracking
 from mnist_cnn.data import Digits
-from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.provenance import Commit, Provenance
@@ -36,7 +35,7 @@ def store(tmp_path_factory):
 def client(store, tmp_path, monkeypatch):
     """A client of the store, in an experiment and with registered models of the test's own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "EXPERIMENT", tmp_path.name)
+    monkeypatch.setattr(runs, "EXPERIMENT", tmp_path.name)
     for name, info in datasets.INFO.items():
         monkeypatch.setitem(datasets.INFO, name, replace(info, model=f"{tmp_path.name}-{name}"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
@@ -57,11 +56,11 @@ def artifact(run_id, path):
 
 
 def evaluate_run(path):
-    return tracking.run_that_made(path, "train", replace(ORIGIN, stage="evaluate"), COMMIT)
+    return runs.that_made(path, "train", replace(ORIGIN, stage="evaluate"), COMMIT)
 
 
 def train_run(work="train-1"):
-    return tracking.run(ORIGIN, COMMIT, work=work)
+    return runs.of_work(ORIGIN, COMMIT, work=work)
 
 
 def test_a_run_tells_what_it_was_made_from(client):
@@ -81,7 +80,7 @@ def test_a_run_tells_what_it_was_made_from(client):
 
 
 def test_a_run_of_an_unclean_tree_keeps_the_difference(client):
-    with tracking.run(
+    with runs.of_work(
         ORIGIN, Commit("0123456789", clean=False, patch=b"caf\xe9\r\n"), work="train-1"
     ) as run_id:
         pass
@@ -150,7 +149,7 @@ def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path
     made = tmp_path / "model.pth"
     made.write_bytes(b"one")
     with train_run() as run_id:
-        tracking.log_made(made)
+        runs.log_made(made)
 
     with evaluate_run(made):
         tracking.log_metrics({"accuracy": 0.5}, prefix="test_")
@@ -166,13 +165,14 @@ def test_of_the_runs_that_made_a_file_one_of_this_workspace_is_continued(client,
     made = tmp_path / "model.pth"
     made.write_bytes(b"one")
     with train_run("ours") as ours:
-        tracking.log_made(made)
+        runs.log_made(made)
     with train_run("theirs") as theirs:
-        tracking.log_made(made)
+        runs.log_made(made)
     client.set_tag(theirs, "workspace", "elsewhere:/project")
 
-    with evaluate_run(made):
+    with evaluate_run(made) as made_by:
         assert mlflow.active_run().info.run_id == ours
+        assert made_by == [ours, theirs]
 
 
 def test_a_file_that_no_run_made_gets_a_run_of_its_own(client, tmp_path):
@@ -188,7 +188,7 @@ def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_pat
     made = tmp_path / "model.pth"
     made.write_bytes(b"one")
     with train_run() as run_id:
-        tracking.log_made(made)
+        runs.log_made(made)
     with pytest.raises(ValueError, match="x"), evaluate_run(made):
         raise ValueError("x")
     assert client.get_run(run_id).info.status == "FINISHED"
@@ -259,7 +259,7 @@ def test_a_trial_tells_of_what_it_is_made_as_its_study_does(client, digits):
 
 def test_the_experiment_has_a_note_and_views_which_a_person_may_change(client):
     def tags():
-        return client.get_experiment_by_name(tracking.EXPERIMENT).tags
+        return client.get_experiment_by_name(runs.EXPERIMENT).tags
 
     with train_run():
         pass
@@ -267,7 +267,7 @@ def test_the_experiment_has_a_note_and_views_which_a_person_may_change(client):
     assert made["mlflow.note.content"]
     assert {"mlflow.sharedViewState.trials", "mlflow.sharedViewState.models"} <= made.keys()
 
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+    experiment = client.get_experiment_by_name(runs.EXPERIMENT).experiment_id
     client.set_experiment_tag(experiment, "mlflow.note.content", "of our own")
     with train_run("train-2"):
         pass
@@ -304,16 +304,23 @@ def test_a_data_set_is_an_input_with_its_digest(client, digits):
     assert client.get_run(run_id).data.tags["dataset"] == "MNIST"
 
 
-def register(accuracy, data="d1", examples=100, work=None, dataset="MNIST"):
-    """Register a network that was tested so; return its version and that of the champion."""
+def register(accuracy, data="d1", examples=100, made_by=None, dataset="MNIST"):
+    """Register a network that was tested so; return the numbers of its version and the champion.
+
+    It is that of the runs of some works, the last of which is under way, or else a new one.
+    """
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     tested = registry.Tested(accuracy, round(examples * (1 - accuracy)), examples, data)
-    with train_run(work or uuid4().hex):
-        _, version, champion = registry.register(
-            datasets.INFO[dataset], training, example, tested, "a note"
+    ids = []
+    for work in made_by or [uuid4().hex]:
+        with train_run(work) as run_id:
+            ids.append(run_id)
+    with mlflow.start_run(ids[-1]):
+        version, champion = registry.register(
+            datasets.INFO[dataset], training, example, tested, "a note", ids
         )
-    return version, champion
+    return version.number, champion.number
 
 
 def aliases(client, dataset="MNIST"):
@@ -348,29 +355,27 @@ def test_a_test_on_more_images_makes_the_champion(client):
 
 
 def test_a_test_on_fewer_images_takes_nothing_from_a_version(client):
-    register(0.9, data="d2", examples=1000, work="train-1")
+    register(0.9, data="d2", examples=1000, made_by=["train-1"])
     tags = client.get_model_version(datasets.INFO["MNIST"].model, "1").tags
-    assert register(1.0, work="train-1") == (1, 1)
+    assert register(1.0, made_by=["train-1"]) == (1, 1)
 
     assert client.get_model_version(datasets.INFO["MNIST"].model, "1").tags == tags
     assert register(1.0, examples=900, data="d3") == (2, 1)
 
 
-def test_a_champion_that_does_not_tell_on_how_much_it_was_tested_keeps_its_place(client):
+def test_a_champion_that_does_not_tell_of_its_test_makes_room(client):
     register(0.9)
     client.delete_model_version_tag(datasets.INFO["MNIST"].model, "1", "test_examples")
-    assert register(1.0, data="d2", examples=1000) == (2, 1)
-    assert register(1.0) == (3, 3)
+    assert register(0.8) == (2, 2)
 
 
-def test_the_network_of_one_data_set_is_not_registered_as_one_of_another(client):
-    register(0.9, work="train-1")
-    with pytest.raises(UserError, match="`dvc repro` trains one that is"):
-        register(0.9, work="train-1", dataset="FashionMNIST")
+def test_a_network_that_is_made_again_is_the_version_that_it_was(client):
+    register(0.9, made_by=["train-1"])
+    register(0.8)
+    assert register(0.9, made_by=["train-1", "train-3"]) == (1, 1)
+    assert register(0.9, made_by=["train-3"]) == (3, 3)
 
-    assert aliases(client) == {"champion": 1}
-    names = [model.name for model in client.search_registered_models()]
-    assert datasets.INFO["FashionMNIST"].model not in names
+    assert aliases(client) == {"champion": 3, "challenger": 2}
 
 
 def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
@@ -384,8 +389,8 @@ def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
 
 def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
     register(0.9)
-    assert register(0.8, work="train-2") == (2, 1)
-    assert register(0.95, work="train-2") == (2, 2)
+    assert register(0.8, made_by=["train-2"]) == (2, 1)
+    assert register(0.95, made_by=["train-2"]) == (2, 2)
 
     assert len(client.search_model_versions(f"name = '{datasets.INFO['MNIST'].model}'")) == 2
     assert aliases(client) == {"champion": 2}
@@ -395,9 +400,9 @@ def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
 def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
-    with train_run():
+    with train_run() as run_id:
         tested = registry.Tested(accuracy=0.9, mistakes=10, examples=100, data="d1")
-        registry.register(datasets.INFO["MNIST"], network, images[:2], tested, "a note")
+        registry.register(datasets.INFO["MNIST"], network, images[:2], tested, "a note", [run_id])
 
     loaded = mlflow.pyfunc.load_model(f"models:/{datasets.INFO['MNIST'].model}@champion")
 

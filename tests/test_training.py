@@ -44,7 +44,7 @@ def trained(digits, hyperparameters=None, *, stop_after=EPOCHS, seed=0, checkpoi
 
 
 def weights(network, path):
-    model.save(network, path)
+    model.save(network, "MNIST", path)
     return path.read_bytes()
 
 

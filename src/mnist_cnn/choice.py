@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mnist_cnn import model
+from mnist_cnn.datasets import INFO, DatasetInfo
 from mnist_cnn.errors import UserError
 
 DEFAULT = "models/best_model.pth"
@@ -20,17 +21,24 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(name: str) -> model.DeepCNN:
-    """The network of that name, in evaluation mode, on the CPU.
+def load(name: str) -> tuple[model.DeepCNN, DatasetInfo]:
+    """The network of that name, in evaluation mode, on the CPU; and what is to be told of its data.
 
     Raises `UserError` for what is neither a file of ours nor in the registry.
     """
     if name == DEFAULT and not Path(name).exists():
         raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
     if name.endswith(".pth"):
-        return model.load(Path(name))
+        return _read(Path(name))
     # Nothing else needs MLflow, which takes seconds to import.
     from mnist_cnn import registry  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
-        return model.load(registry.download_model(name, Path(folder)))
+        return _read(registry.download_model(name, Path(folder)))
+
+
+def _read(path: Path) -> tuple[model.DeepCNN, DatasetInfo]:
+    network, dataset = model.load(path)
+    if dataset not in INFO:
+        raise UserError(f"{path}: has learnt {dataset}, which this release does not know")
+    return network, INFO[dataset]

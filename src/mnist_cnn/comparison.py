@@ -88,7 +88,7 @@ def _change(then: Any, now: Any) -> str:
 
 
 def _weights(then: Path, now: Path) -> list[str]:
-    before, after = (model.load(path).state_dict() for path in (then, now))
+    before, after = (model.load(path)[0].state_dict() for path in (then, now))
     shapes = [[(name, tuple(t.shape)) for name, t in state.items()] for state in (before, after)]
     if shapes[0] != shapes[1]:
         return ["another architecture"]

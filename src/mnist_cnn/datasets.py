@@ -20,8 +20,8 @@ class DatasetInfo:
     """One of it, a noun that takes "a" before it and "s" after it."""
     classes: tuple[str, ...]
     """Their names, by label."""
-    numbered: str
-    """The same in a sentence."""
+    box: int
+    """Side, in pixels, of the square that one of it was scaled to fit."""
     licence: str
     uses: str
     """What a network that knows it is for, and what not."""
@@ -41,7 +41,7 @@ INFO = {
         shown="handwritten digit",
         thing="digit",
         classes=tuple("0123456789"),
-        numbered="the digits 0 to 9",
+        box=20,
         licence="CC BY-SA 3.0",
         uses="""\
 For single handwritten digits, and for learning how a model is searched, trained and tracked. Not
@@ -68,7 +68,7 @@ recognition", Proceedings of the IEEE 86 (11), 1998.""",
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
-        numbered="the classes 0 to 9 in the order of the table below",
+        box=28,
         licence="the MIT licence",
         uses="""\
 For learning how a model is searched, trained and tracked, on what is harder than digits. Not for
@@ -89,7 +89,7 @@ learning algorithms", arXiv:1708.07747, 2017.""",
         shown="handwritten cursive Japanese character",
         thing="character",
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        numbered="the classes 0 to 9 in the order of the table below",
+        box=28,
         licence="CC BY-SA 4.0",
         uses="""\
 For learning how a model is searched, trained and tracked, on what is harder than digits. Not for

@@ -4,7 +4,7 @@
 class UserError(Exception):
     """Something that was given to us is wrong: parameters, a file, a source that cannot be reached.
 
-    The message is complete in itself. Scripts print it as one line, without a traceback.
+    The message is complete in itself. Scripts print it without a traceback.
     """
 
 

@@ -1,7 +1,8 @@
 """Pictures of digits from anywhere, made into what MNIST's own images are.
 
 A picture is read as grey values, whatever its format, size and colours, and then prepared as the
-images of MNIST were. It holds one digit, with nothing else as large beside it.
+images of MNIST were, or of a data set of its form, of which "digit" here stands for what it shows.
+It holds one, with nothing else as large beside it.
 
 Files are not trusted: what one declares is checked before its pixels are decoded.
 """
@@ -39,7 +40,7 @@ MAX_SCANNED_PIXELS = 10_000_000_000
 # tenth as high as the picture is then still larger than it is in MNIST.
 WORKING_PIXELS = 250_000
 
-IMAGE_SIDE, DIGIT_SIDE, WHITE = 28, 20, 253  # of MNIST
+IMAGE_SIDE, WHITE = 28, 253  # of MNIST
 
 # Grey levels, of 255, by which a digit differs from its background at least.
 MIN_CONTRAST = 10
@@ -165,11 +166,11 @@ def _composite(grey: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray
     return (alpha * grey + (1 - alpha) * background).round().astype(np.uint8)
 
 
-def preprocess(grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def preprocess(grey: NDArray[Any], name: str, box: int = 20) -> NDArray[np.uint8]:
     """Make a picture of a digit what the images of MNIST are: `uint8 (1, 28, 28)`, white on black.
 
     As LeCun, Cortes and Burges describe it (http://yann.lecun.com/exdb/mnist/), a digit is scaled
-    to fit a box of 20 × 20 pixels with its aspect ratio kept, which leaves grey levels as it is
+    to fit a box, of 20 × 20 pixels, with its aspect ratio kept, which leaves grey levels as it is
     anti-aliased, and shifted by whole pixels to have its centre of mass in the middle of 28 × 28.
     They began with black and white; here the background and its noise are first taken away. Of the
     images of MNIST, 19 in 20 come out as they are, to two grey levels.
@@ -179,15 +180,16 @@ def preprocess(grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
             light one on a darker. The background is what most of the border shows; it may be shaded
             from one side to another.
         name: what messages call the picture.
+        box: its side in pixels, up to 28.
 
     Raises `UserError` when nothing stands out from the background.
     """
     ink, noise = _ink(grey.astype(np.float64))
     contrast = ink.max()
     if contrast < max(MIN_CONTRAST, noise):
-        raise UserError(f"{name}: no digit to be seen, as all is of about one colour")
+        raise UserError(f"{name}: nothing to be seen, as all is of about one colour")
     levels = (ink * (255 / contrast)).round().astype(np.uint8)
-    return _centre(_scale(levels[_bounding_box(levels)]))[np.newaxis]
+    return _centre(_scale(levels[_bounding_box(levels)], box))[np.newaxis]
 
 
 def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -271,9 +273,9 @@ def _threshold(levels: NDArray[np.uint8]) -> int:
     return int(np.argmax(below * above * difference**2))
 
 
-def _scale(digit: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Fit into 20 × 20 pixels, anti-aliased, aspect ratio kept, strokes white."""
-    height, width = (max(1, round(DIGIT_SIDE * side / max(digit.shape))) for side in digit.shape)
+def _scale(digit: NDArray[np.uint8], box: int) -> NDArray[np.uint8]:
+    """Fit into a box, anti-aliased, aspect ratio kept, strokes white."""
+    height, width = (max(1, round(box * side / max(digit.shape))) for side in digit.shape)
     # A filter without negative weights, so that no stroke has a halo.
     image = Image.fromarray(digit.astype(np.float32))
     scaled = np.asarray(image.resize((width, height), Image.Resampling.HAMMING))

@@ -104,11 +104,15 @@ def predict(model: DeepCNN, images: Tensor, batch_size: int = 250) -> Tensor:
     return torch.cat([model(batch).double().softmax(1) for batch in images.split(batch_size)])
 
 
-def save(model: DeepCNN, path: Path) -> None:
-    """Write architecture and weights as one file for `torch.load(weights_only=True)`."""
+def save(model: DeepCNN, dataset: str, path: Path) -> None:
+    """Write architecture and weights as one file for `torch.load(weights_only=True)`.
+
+    It has the name of the data set besides, as whose classes the answers are to be read.
+    """
     content = {
         "format": FORMAT,
         "version": VERSION,
+        "dataset": dataset,
         "architecture": model.architecture,
         "state_dict": {
             name: value.cpu().contiguous() for name, value in model.state_dict().items()
@@ -120,8 +124,10 @@ def save(model: DeepCNN, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load(path: Path) -> DeepCNN:
-    """Read what `save` wrote, in evaluation mode, on the CPU. No code in the file is executed.
+def load(path: Path) -> tuple[DeepCNN, str]:
+    """Read what `save` wrote: the network, in evaluation mode, on the CPU, and its data set.
+
+    No code in the file is executed. One of before data sets were named is of MNIST.
 
     Raises `UserError` for a missing file and for one that `save` did not write.
     """
@@ -146,4 +152,7 @@ def load(path: Path) -> DeepCNN:
         raise UserError(f"{path}: architecture and weights do not fit ({reason})") from None
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
         raise UserError(f"{path}: has weights that are not finite numbers")
-    return model.eval()
+    dataset = content.get("dataset", "MNIST")
+    if not isinstance(dataset, str):
+        raise UserError(f"{path}: names no data set")
+    return model.eval(), dataset

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_cnn.datasets import INFO, DatasetInfo
+from mnist_cnn import notes
+from mnist_cnn.datasets import DatasetInfo
 
 TEST_SIZE = 10_000  # of the whole test set
 
@@ -63,11 +64,9 @@ def render(facts: Facts) -> str:
         ((about.classes[true], about.classes[taken], n) for true, taken, n in facts.confusions),
     )
     limits = _table(
-        ("images", "confidence, mean", "surer than 99 %"),
+        ("images", "confidence, mean", "surer than 99%"),
         ((kind, f"{mean:.1%}", f"{sure:.1%}") for kind, (mean, sure) in facts.limits.items()),
     )
-    # It prepares an image as MNIST's were.
-    predict = "\n```console\npython src/predict.py IMAGE…\n```\n" if about is INFO["MNIST"] else ""
     inputs = _table(("file", "MD5"), facts.inputs.items())
     return f"""\
 ---
@@ -85,7 +84,8 @@ A convolutional network that says which {about.shown} an image shows. It is righ
 
 - **Input**: grey images of {size} × {size} pixels, `uint8 (n, 1, {size}, {size})` from 0 to 255, a
   {about.thing}, bright on black. It scales them itself.
-- **Output**: ten logits an image, of {about.numbered}. Their softmax is the confidence.
+- **Output**: ten logits an image, of {", ".join(about.classes)}, in this order. Their
+  softmax is the confidence.
 - **Network**: {training["parameters"]:,} weights. Channels of its 3 × 3 convolutions, each with
   2 × 2 max-pooling, {normalised} batch normalisation: {widths}. Features of its hidden linear
   layers: {hidden}. Pixels of each side that it does not look at: {facts.architecture["crop"]}.
@@ -97,18 +97,22 @@ A convolutional network that says which {about.shown} an image shows. It is righ
 {about.uses}
 
 ## How to use it
-{predict}
+
+```console
+python src/predict.py IMAGE…
+```
+
 ```python
 from pathlib import Path
 from mnist_cnn import model
 
-network = model.load(Path("models/best_model.pth"))
+network, dataset = model.load(Path("models/best_model.pth"))
 probabilities = model.predict(network, images)  # uint8 (n, 1, {size}, {size}) to float64 (n, 10)
 ```
 
 ## Training
 
-On {trained} for {training["epochs"]} epochs. Some
+On {trained} for {notes.epochs(int(training["epochs"]))}. Some
 hyperparameters were searched, judged on images of the training set held out from the search, not
 on the test set (`reports/tune/`); the others were fixed. A width counts where there are as many
 layers.

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def epochs(count: int) -> str:
+    """So many epochs."""
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
+
+
 def study(summary: Mapping[str, Any], *, examples: int, held_out: int) -> str:
     """Of a search, from its `results.summary` and the numbers of images."""
     return (
@@ -18,17 +23,17 @@ def study(summary: Mapping[str, Any], *, examples: int, held_out: int) -> str:
     )
 
 
-def trial(number: int, state: str, epochs: int, accuracy: float | None) -> str:
-    """Of a trial: how it ended, and its validation accuracy where it has one."""
-    found = "" if accuracy is None else f", then right on **{accuracy:.2%}** of the images held out"
-    return f"**Trial {number}** of a search: {state}, with {epochs} epochs done{found}."
+def trial(number: int, state: str, done: int, accuracy: float | None) -> str:
+    """Of a trial: how it ended, after so many epochs, and its accuracy where it has one."""
+    found = "" if accuracy is None else f", right on **{accuracy:.2%}** of the images held out"
+    return f"**Trial {number}** of a search: {state} after {epochs(done)}{found}."
 
 
 def training(figures: Mapping[str, Any]) -> str:
     """Of a final training, from `reports/train/metrics.json`."""
     return (
-        f"A network of {figures['parameters']:,} weights, trained for {figures['epochs']} "
-        f"epochs on {figures['examples']:,} images; as it learnt from them, it had "
+        f"A network of {figures['parameters']:,} weights, trained for {epochs(figures['epochs'])} "
+        f"on {figures['examples']:,} images; as it learnt from them, it had "
         f"{figures['train_accuracy']:.2%} right at last."
     )
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_cnn import console, images, model
+from mnist_cnn import console, images, loopback, model
+from mnist_cnn.datasets import DatasetInfo
 from mnist_cnn.errors import UserError
 
 SIDE = 400  # of the canvas, in pixels
@@ -16,7 +17,6 @@ BRUSH = 14  # its radius, with which digits from half the height of the canvas u
 
 # On a canvas that has a background one can draw at once; on another, after choosing the brush.
 PAPER = np.full((SIDE, SIDE), 255, np.uint8)
-EMPTY = "draw a digit"
 
 CSS = """
 #seen img { object-fit: contain; image-rendering: pixelated; }
@@ -24,38 +24,37 @@ CSS = """
 """
 
 
-def serve(network: model.DeepCNN, port: int) -> None:
+def serve(network: model.DeepCNN, about: DatasetInfo, port: int) -> None:
     """Serve the page on a port of loopback, with 0 on the first free one from 7860, until Ctrl-C.
 
     Raises `UserError` for a port that cannot be had.
     """
-    page = _build(network)
-    try:
-        _, address, _ = page.launch(
-            server_name="127.0.0.1",
-            server_port=port or None,
-            share=False,
-            run_history=False,
-            footer_links=[],
-            theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
-            css=CSS,
-            quiet=True,
-            prevent_thread_lock=True,
-        )
-    except (OSError, OverflowError):
-        raise UserError(f"port {port}: in use, or not to be had") from None
+    loopback.check(port)
+    page = _build(network, about)
+    _, address, _ = page.launch(
+        server_name=loopback.HOST,
+        server_port=port or None,
+        share=False,
+        run_history=False,
+        footer_links=[],
+        theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
+        css=CSS,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
     console.say(f"Draw on {address}; Ctrl-C ends it.")
     page.block_thread()
 
 
-def _build(network: model.DeepCNN) -> gr.Blocks:
+def _build(network: model.DeepCNN, about: DatasetInfo) -> gr.Blocks:
+    task = f"draw a {about.thing}"
     weights = sum(weight.numel() for weight in network.parameters())
     # What is drawn passes through files, which go after ten minutes.
-    page = gr.Blocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
+    page = gr.Blocks(title=task.capitalize(), analytics_enabled=False, delete_cache=(600, 600))
     with page:
         gr.Markdown(
-            "# Draw a digit\n"
-            f"A network of {weights:,} weights, which has learnt from MNIST, "
+            f"# {task.capitalize()}\n"
+            f"A network of {weights:,} weights, which has learnt from {about.name}, "
             "says after each stroke which one it is."
         )
         with gr.Row():
@@ -82,9 +81,9 @@ def _build(network: model.DeepCNN) -> gr.Blocks:
                     elem_id="seen",
                 )
             with gr.Column(scale=3):
-                said = gr.Label(EMPTY, label="What it says", num_top_classes=10)
+                said = gr.Label(task, label="What it says", num_top_classes=10)
         canvas.input(
-            partial(_answer, network),
+            partial(_answer, network, about, task),
             canvas,
             [seen, said],
             show_progress="hidden",
@@ -95,14 +94,17 @@ def _build(network: model.DeepCNN) -> gr.Blocks:
 
 
 def _answer(
-    network: model.DeepCNN, layers: dict[str, Any]
+    network: model.DeepCNN, about: DatasetInfo, task: str, layers: dict[str, Any]
 ) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
-    """What the network sees of a drawing, `uint8 (28, 28)`, and its ten probabilities."""
+    """What the network sees of a drawing, `uint8 (28, 28)`, and its ten probabilities.
+
+    Of an empty one there is only the `task`.
+    """
     drawing = layers["composite"]
     try:
         # A canvas without anything, not even paper, comes as no image.
-        pixels = images.preprocess(PAPER if drawing is None else drawing, "the canvas")
+        pixels = images.preprocess(PAPER if drawing is None else drawing, "the canvas", about.box)
     except UserError:
-        return None, EMPTY
+        return None, task
     (probabilities,) = model.predict(network, torch.from_numpy(pixels[np.newaxis])).tolist()
-    return pixels[0], {str(digit): value for digit, value in enumerate(probabilities)}
+    return pixels[0], dict(zip(about.classes, probabilities, strict=True))

@@ -188,7 +188,7 @@ def reliability(bins: Sequence[Any], error: float) -> Figure:
         ylim=(-0.02, 1.02),
         title=f"Reliability (expected calibration error {error:.4f})",
     )
-    above.legend(loc="lower right", fontsize=9)
+    above.legend(loc="best", fontsize=9)
     below.bar(
         [row.low for row in bins],
         [row.count for row in bins],
@@ -259,10 +259,11 @@ def mistakes(
         classes: the names of all classes.
         columns: images in a row.
     """
+    taken_for = "taken\N{NO-BREAK SPACE}for"
     figure = _sheet(
         images,
         [
-            f"{fill(f'{classes[label]} taken for {classes[guess]}', 14)}\n{confidence:.1%}"
+            f"{fill(f'{classes[label]} {taken_for} {classes[guess]}', 14)}\n{confidence:.1%}"
             for label, guess, confidence in zip(labels, guesses, confidences, strict=True)
         ],
         columns,
@@ -275,23 +276,23 @@ def mistakes(
 def predictions(
     images: NDArray[np.uint8],
     names: Sequence[str],
-    digits: NDArray[np.int64],
+    answers: Sequence[str],
     confidences: NDArray[np.floating],
     *,
     columns: int = 8,
 ) -> Figure:
-    """A sheet of images, each under its name, the digit it is taken for and the confidence.
+    """A sheet of images, each under its name, what it is taken for and the confidence.
 
     Args:
         images: `(n, height, width)`, 0 to 255; what is bright is drawn dark.
         names: one an image; of a long one the end is shown.
-        digits: the predicted classes, `(n,)`.
+        answers: the predicted classes, by name.
         confidences: the probabilities of the predicted classes, `(n,)`.
         columns: images in a row.
     """
     titles = [
-        f"{name if len(name) <= 14 else '…' + name[-13:]}\n{digit}  ({confidence:.1%})"
-        for name, digit, confidence in zip(names, digits, confidences, strict=True)
+        f"{name if len(name) <= 14 else '…' + name[-13:]}\n{answer}  ({confidence:.1%})"
+        for name, answer, confidence in zip(names, answers, confidences, strict=True)
     ]
     return _sheet(images, titles, columns)
 

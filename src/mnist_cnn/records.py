@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from mnist_cnn import registry, tracking
+from mnist_cnn import registry, runs
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.provenance import Commit, Provenance
@@ -66,7 +66,7 @@ class TrialRecord:
     """The figures of each epoch."""
 
 
-@tracking.asking()
+@runs.asking()
 def find(name: str) -> Run:
     """The run that a person means.
 
@@ -77,12 +77,12 @@ def find(name: str) -> Run:
 
     Raises `UserError` when the store has none, or cannot be asked.
     """
-    client = tracking.reader()
+    client = runs.reader()
     path = Path(name)
     if path.suffix == ".pth":
         if not path.is_file():
             raise UserError(f"{name}: missing")
-        return _that_made(client, md5(path), name)
+        return _that_made(md5(path), name)
     if not _DIGEST.fullmatch(name):
         if not {"@", "/"} & set(name):
             raise UserError(
@@ -93,31 +93,24 @@ def find(name: str) -> Run:
     try:
         return client.get_run(name)
     except MlflowException:
-        return _that_made(client, name, name)
+        return _that_made(name, name)
 
 
-def _that_made(client: MlflowClient, digest: str, name: str) -> Run:
+def _that_made(digest: str, name: str) -> Run:
     """The latest run that made a file of this MD5."""
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    found = client.search_runs(
-        [experiment.experiment_id] if experiment else [],
-        "tags.stage != 'trial'",
-        max_results=50_000,
-        order_by=["attributes.start_time DESC"],
-    )
-    for run in found:
+    for run in runs.search("tags.stage != 'trial'"):
         if digest in run.data.tags.values():
             return run
     raise UserError(f"{name}: no run of this store has this id, or is tagged with this MD5")
 
 
-@tracking.asking()
+@runs.asking()
 def read(run: Run, folder: Path) -> tuple[Record, TrialRecord | None]:
     """All of a run, copied into a folder; of a trial, the record of its study, and its own.
 
     Raises `UserError` when the run does not tell what it was made from.
     """
-    client = tracking.reader()
+    client = runs.reader()
     trial = None
     if parent := run.data.tags.get(MLFLOW_PARENT_RUN_ID):
         trial = _trial(client, run)

@@ -1,7 +1,7 @@
 """MLflow's model registry: versions of the network, the best of which is the `champion`."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +10,13 @@ import mlflow
 import mlflow.pytorch
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
 
-from mnist_cnn import tracking
+from mnist_cnn import runs, stores
 from mnist_cnn.datasets import INFO, DatasetInfo
 from mnist_cnn.errors import UserError
 
@@ -29,6 +30,9 @@ _DESCRIPTION = (
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
+# The codes of MLflow's errors for a model, a version or an alias that is not there, or cannot be.
+_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
 
 class Tested(NamedTuple):
     """What a network showed on the test images."""
@@ -41,19 +45,23 @@ class Tested(NamedTuple):
     """Their digest."""
 
 
-class Registered(NamedTuple):
-    """A version of a registered model, and the one that is the champion, which may be the same."""
+class Version(NamedTuple):
+    """A version of a registered model, with its test on the most images."""
 
-    model: str
-    version: int
-    champion: int
+    number: int
+    tested: Tested
 
 
-@tracking.asking()
+@runs.asking()
 def register(
-    dataset: DatasetInfo, network: nn.Module, example: Tensor, tested: Tested, note: str
-) -> Registered:
-    """Register the network of the active run, once, and move an alias to it.
+    dataset: DatasetInfo,
+    network: nn.Module,
+    example: Tensor,
+    tested: Tested,
+    note: str,
+    made_by: Collection[str],
+) -> tuple[Version, Version]:
+    """Register a network, once, and move an alias to it; return its version and the champion.
 
     The version is tagged with its test on the most images. It becomes `champion` when there is
     none, or when it was tested on more images than the present one, or on the same and is at least
@@ -65,30 +73,31 @@ def register(
         example: such pixels, `uint8`, of two images or more.
         tested: its test.
         note: in Markdown, stands above the version in the UI.
-
-    Raises `UserError` when the run has registered a network of another data set.
+        made_by: the ids of the runs that made this very network, the active one among them.
     """
     client, model = MlflowClient(), dataset.model
-    number = _version_of_active_run(client, model) or _add_version(model, network, example)
+    number = _version_made_by(client, model, made_by) or _add_version(model, network, example)
     known = client.get_model_version(model, str(number))
-    if tested.examples >= int(known.tags.get("test_examples", 0)):
+    before = _tested(known)
+    if before is None or tested.examples >= before.examples:
         for name, value in tested._asdict().items():
             client.set_model_version_tag(model, str(number), f"test_{name}", str(value))
         client.update_model_version(model, str(number), note)
+        before = tested
     if not client.get_registered_model(model).description:  # or a person has written one
         client.update_registered_model(model, _DESCRIPTION.format(shown=dataset.shown))
 
-    champion = _champion(client, model)
-    if champion is None or int(champion.version) == number or _beats(tested, champion.tags):
+    version, champion = Version(number, before), _champion(client, model)
+    if champion is None or champion.number == number or _beats(tested, champion.tested):
         if CHALLENGER in known.aliases:
             client.delete_registered_model_alias(model, CHALLENGER)
         client.set_registered_model_alias(model, CHAMPION, str(number))
-        return Registered(model, number, champion=number)
+        return version, version
     client.set_registered_model_alias(model, CHALLENGER, str(number))
-    return Registered(model, number, champion=int(champion.version))
+    return version, champion
 
 
-@tracking.asking()
+@runs.asking()
 def find_version(name: str) -> ModelVersion:
     """A version of a registered model.
 
@@ -96,20 +105,27 @@ def find_version(name: str) -> ModelVersion:
         name: a model with an alias, `mnist-cnn@champion`, or with a version, `mnist-cnn/3`;
             after `models:/` or not.
 
-    Raises `UserError` for a name of neither form; `stores.StoreError` when the store has no such
-    model, or does not answer.
+    Raises `UserError` for a name of neither form, and when the registry has no such model.
     """
     plain = name.removeprefix("models:/")
     model, mark, which = plain.partition("@") if "@" in plain else plain.rpartition("/")
     if not (model and which and (mark == "@" or which.isdecimal())):
         raise UserError(f"{name}: not a registered model, such as {MODEL}@champion or {MODEL}/3")
-    client = tracking.reader()
-    if mark == "@":
-        return client.get_model_version_by_alias(model, which)
-    return client.get_model_version(model, which)
+    client = runs.reader()
+    try:
+        if mark == "@":
+            return client.get_model_version_by_alias(model, which)
+        return client.get_model_version(model, which)
+    except MlflowException as error:
+        if error.error_code in _ABSENT:
+            where = stores.named_tracking_uri()
+            raise UserError(
+                f"{name}: not in the registry of {where}; `make repro` registers what it makes"
+            ) from None
+        raise
 
 
-@tracking.asking()
+@runs.asking()
 def download_model(name: str, folder: Path) -> Path:
     """Get the `.pth` of a registered model into a folder; return its path.
 
@@ -123,7 +139,7 @@ def download_model(name: str, folder: Path) -> Path:
     """
     found = find_version(name)
     return Path(
-        tracking.reader().download_artifacts(found.run_id, "models/best_model.pth", str(folder))
+        runs.reader().download_artifacts(found.run_id, "models/best_model.pth", str(folder))
     )
 
 
@@ -157,27 +173,33 @@ def _add_version(model: str, network: nn.Module, example: Tensor) -> int:
         enable_logging()
 
 
-def _version_of_active_run(client: MlflowClient, model: str) -> int | None:
-    active = mlflow.active_run()
-    versions = client.search_model_versions(f"run_id = '{active.info.run_id}'")
-    if not versions:
+def _version_made_by(client: MlflowClient, model: str, made_by: Collection[str]) -> int | None:
+    ids = ", ".join(f"'{run_id}'" for run_id in made_by)
+    found = client.search_model_versions(f"run_id IN ({ids})")
+    return min((int(version.version) for version in found if version.name == model), default=None)
+
+
+def _tested(version: ModelVersion) -> Tested | None:
+    """What the tags of a version tell; nothing where registering it was cut short."""
+    said = {name: version.tags.get(f"test_{name}") for name in Tested._fields}
+    if None in said.values():
         return None
-    if versions[0].name != model:
-        raise UserError(
-            f"this network is {versions[0].name}; `dvc repro` trains one that is {model}"
-        )
-    return int(versions[0].version)
+    return Tested(
+        float(said["accuracy"]), int(said["mistakes"]), int(said["examples"]), said["data"]
+    )
 
 
-def _beats(tested: Tested, champion: Mapping[str, str]) -> bool:
-    if tested.data == champion.get("test_data"):
-        return tested.accuracy >= float(champion["test_accuracy"])
-    # One that does not tell on how many images it was tested keeps its place.
-    return tested.examples > int(champion.get("test_examples", tested.examples))
+def _beats(tested: Tested, champion: Tested) -> bool:
+    if tested.data == champion.data:
+        return tested.accuracy >= champion.accuracy
+    return tested.examples > champion.examples
 
 
-def _champion(client: MlflowClient, model: str) -> ModelVersion | None:
+def _champion(client: MlflowClient, model: str) -> Version | None:
+    """The champion. One of before its test told on how many images counts as none."""
     registered = client.search_registered_models(f"name = '{model}'")
     if not registered or CHAMPION not in registered[0].aliases:
         return None
-    return client.get_model_version_by_alias(model, CHAMPION)
+    champion = client.get_model_version_by_alias(model, CHAMPION)
+    tested = _tested(champion)
+    return Version(int(champion.version), tested) if tested else None

@@ -64,8 +64,12 @@ Place = Callable[[], dict[str, bytes]]
 """Reads the four files, by name, from one place, and each `.gz` that is to be kept."""
 
 
-def download(dataset: str, sources: Sequence[str], timeout: float, raw: Path) -> str:
-    """Write the files of a data set to the folder `raw`, and return the source that had them.
+def download(
+    dataset: str, sources: Sequence[str], timeout: float, raw: Path
+) -> tuple[str, list[str]]:
+    """Write the files of a data set to the folder `raw`.
+
+    Returns the source that had them, and of each that was tried before it why it failed.
 
     Args:
         dataset: as torchvision names it.
@@ -84,8 +88,8 @@ def download(dataset: str, sources: Sequence[str], timeout: float, raw: Path) ->
             continue
         for name, content in contents.items():
             write_bytes(raw / name, content)
-        return source
-    raise UserError("; ".join(["no source has the data set", *failures]))
+        return source, failures
+    raise UserError("\n  ".join(["no source has the data set", *failures]))
 
 
 def check(dataset: str, contents: dict[str, bytes]) -> None:
@@ -103,12 +107,16 @@ def check(dataset: str, contents: dict[str, bytes]) -> None:
 
 def from_folder(dataset: str, _timeout: float) -> Iterator[Place]:
     """The folder that `MNIST_DIR` names, with the four files, or, KMNIST's always, as `.gz`."""
-    folder = os.environ.get("MNIST_DIR")
-    if not folder:
+    named = os.environ.get("MNIST_DIR")
+    if not named:
         raise UserError("MNIST_DIR is not set")
+    # An experiment runs in a copy of the project, elsewhere.
+    folder = Path(os.environ.get("DVC_ROOT", "."), named)
+    if not folder.is_dir():
+        raise UserError(f"MNIST_DIR is {named}, which is no folder")
 
     def read(name: str) -> dict[str, bytes]:
-        path = Path(folder, name)
+        path = folder / name
         if name in SHA256[dataset] and path.exists():
             with path.open("rb") as file:
                 return {name: _read(file, name)}

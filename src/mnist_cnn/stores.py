@@ -60,6 +60,13 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(file) if file else None
 
 
+def require(uri: str) -> None:
+    """Raise `UserError` where a store is not there yet. Its library would make an empty one."""
+    file = sqlite_file(uri)
+    if file and not file.exists():
+        raise UserError(f"{file}: missing; `make repro`, in the root of the project, makes it")
+
+
 _PASSWORD = re.compile(r"//[^/\s]*@")
 
 

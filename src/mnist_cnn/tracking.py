@@ -1,27 +1,20 @@
-"""MLflow as a person browses it: runs, trials below their study, their inputs and artifacts.
+"""What is logged to MLflow: figures, inputs, artifacts, notes, and the trials below their study.
 
-Where the store is, `stores` says. Nothing here is needed to make a result: results are files, and
-this is their diary. A store that does not answer raises `stores.StoreError`; after that, as after a
-kill, every entry may be made again and stands there once.
+Nothing here is needed to make a result: results are files, and this is their diary. A store that
+does not answer raises `stores.StoreError`; after that, as after a kill, every entry may be made
+again and stands there once. The runs themselves are begun in `runs`.
 """
 
-import logging
-import os
-import platform
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 import mlflow.data
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
@@ -30,25 +23,9 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from mnist_cnn import console, stores
+from mnist_cnn import console, runs, stores
 from mnist_cnn.data import Digits
-from mnist_cnn.errors import UserError
-from mnist_cnn.files import md5
-from mnist_cnn.provenance import Commit, Provenance, environment
-from mnist_cnn.views import VIEWS
-
-# What it does by itself, such as making its tables, is no news to who waits for a result.
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-# Logs with a traceback what it also raises.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-EXPERIMENT = "mnist-cnn"
-
-_EXPERIMENT_TAGS = {
-    MLFLOW_RUN_NOTE: "Searches for the hyperparameters of a network, `tune`, with their trials; "
-    "and the networks made with the best ones, `train`. Under *Views* are tables of both.",
-    **{f"mlflow.sharedViewState.{name}": view for name, view in VIEWS.items()},
-}
+from mnist_cnn.runs import asking
 
 # Of the examples of a split, as MLflow names them.
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
@@ -65,137 +42,6 @@ _SHARED_TAGS = (
 )
 
 
-@contextmanager
-def asking() -> Iterator[None]:
-    """Raise `stores.StoreError` where MLflow's store does not answer, or not as it should."""
-    with stores.asking(f"MLflow's store {stores.named_tracking_uri()}", MlflowException):
-        yield
-
-
-def reader() -> MlflowClient:
-    """A client of a store that is there already. Raises `UserError` where there is none.
-
-    MLflow would make an empty one.
-    """
-    database = stores.sqlite_file(stores.tracking_uri())
-    if database and not database.exists():
-        raise UserError(f"{database}: missing; run where the runs were made")
-    return MlflowClient(stores.tracking_uri())
-
-
-@asking()
-def _open_store() -> None:
-    mlflow.set_tracking_uri(stores.tracking_uri())
-    with stores.opening(stores.tracking_uri()):
-        known = mlflow.get_experiment_by_name(EXPERIMENT)
-    if known is None:
-        with suppress(MlflowException):  # another process was faster, or the next line tells why
-            mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
-    known = mlflow.set_experiment(EXPERIMENT)
-    mlflow.set_experiment_tags(
-        {name: tag for name, tag in _EXPERIMENT_TAGS.items() if name not in known.tags}
-    )
-
-
-@contextmanager
-def run(
-    provenance: Provenance,
-    commit: Commit | None,
-    hyperparameters: Mapping[str, Any] | None = None,
-    *,
-    work: str,
-) -> Iterator[str]:
-    """The run of a stage's work, begun or continued; yields its id.
-
-    It ends FINISHED, KILLED when interrupted, or FAILED, and is found again by the name of the
-    `work`. The parameters of the provenance and the hyperparameters are parameters of the run.
-    Where the stage came from is kept in the folder `provenance` of its artifacts.
-    """
-    _open_store()
-    tags = {
-        "stage": provenance.stage,
-        "fingerprint": provenance.fingerprint,
-        "work": work,
-        "workspace": _workspace(),
-    }
-    if commit:
-        tags |= {"git.commit": commit.revision, "git.clean": str(commit.clean).lower()}
-    if experiment := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.experiment"] = experiment
-    found = _search(f"tags.work = '{work}'")
-    with _active(found, provenance.stage, tags) as now:
-        with asking():
-            mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
-        _log_provenance(provenance, commit)
-        yield now.info.run_id
-
-
-@contextmanager
-def run_that_made(
-    path: Path, stage: str, provenance: Provenance, commit: Commit | None
-) -> Iterator[str]:
-    """Continue the latest run of `stage` that made this file, one of this workspace if there is.
-
-    Yields its id. It is found by the file's content. Where the store has none, as in a clone that
-    pulled the file, a new one is begun. It ends FINISHED, whatever happens here, as it has made the
-    file. Where the stage that continues it came from is kept beside the provenance of the first.
-    """
-    _open_store()
-    found = _search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
-    found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
-    tags = {"stage": stage, f"md5 {path}": md5(path)}
-    with _active(found, stage, tags, on_error="FINISHED") as now:
-        log_made(path)
-        _log_provenance(provenance, commit)
-        yield now.info.run_id
-
-
-@asking()
-def _log_provenance(origin: Provenance, commit: Commit | None) -> None:
-    """Log where a stage of the active run came from, which `records` reads.
-
-    `<stage>.json` has the provenance, the commit, and the packages and machine; `<stage>.patch`
-    what the working tree had besides the commit.
-    """
-    at = {"revision": commit.revision, "clean": commit.clean} if commit else None
-    mlflow.log_dict(
-        asdict(origin) | {"commit": at, "environment": environment()},
-        f"provenance/{origin.stage}.json",
-    )
-    patch = f"{origin.stage}.patch"
-    run_id = mlflow.active_run().info.run_id
-    logged = [artifact.path for artifact in MlflowClient().list_artifacts(run_id, "provenance")]
-    # Of a run that is continued, from a state of the tree that may be another, one is replaced.
-    if commit and (commit.patch or f"provenance/{patch}" in logged):
-        _log_bytes(commit.patch, patch, "provenance")
-
-
-@contextmanager
-def _active(
-    found: Sequence[Run], name: str, tags: Mapping[str, str], on_error: str = "FAILED"
-) -> Iterator[Run]:
-    """The first of the runs found, or a new one, as MLflow's active run; its status tells the end.
-
-    After an exception it has the status `on_error`, and instead of FAILED is KILLED by Ctrl-C.
-    """
-    with asking():
-        active = mlflow.start_run(found[0].info.run_id if found else None, run_name=name, tags=tags)
-    try:
-        yield active
-    except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt) and on_error == "FAILED"
-        with suppress(stores.StoreError), asking():  # the error that is under way matters more
-            mlflow.end_run("KILLED" if killed else on_error)
-        raise
-    with asking():
-        mlflow.end_run()
-
-
-def _workspace() -> str:
-    """Where a run is made, for those who share a store."""
-    return f"{platform.node()}:{stores.root()}"
-
-
 def log_now(entries: deque[Callable[[], object]]) -> None:
     """Make the entries, in order, and leave for later what the store does not take, saying so."""
     try:
@@ -209,14 +55,6 @@ def log_all(entries: deque[Callable[[], object]]) -> None:
     while entries:
         entries[0]()
         entries.popleft()
-
-
-@asking()
-def log_made(*paths: Path) -> None:
-    """Log the files that the active run made, and tag it with the MD5 of each."""
-    for path in paths:
-        mlflow.log_artifact(str(path), path.parent.name)
-    mlflow.set_tags({f"md5 {path}": md5(path) for path in paths})
 
 
 @asking()
@@ -258,13 +96,6 @@ def log_folder(folder: Path) -> None:
     """
     for path in sorted(folder.glob("[!.]*")):
         mlflow.log_artifact(str(path), folder.name)
-
-
-def _log_bytes(content: bytes, name: str, artifact_path: str) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(content)
-        mlflow.log_artifact(str(path), artifact_path)
 
 
 @asking()
@@ -317,7 +148,9 @@ def log_trial(
         error: the traceback of a failed trial, kept as the artifact `error.txt`.
     """
     client = MlflowClient()
-    for child in _search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}' and tags.trial = '{number}'"):
+    for child in runs.search(
+        f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}' and tags.trial = '{number}'"
+    ):
         if child.info.status != "RUNNING":
             return str(child.info.run_id)
         client.delete_run(child.info.run_id)  # its logging was cut short
@@ -352,28 +185,5 @@ def log_trial(
     return run_id
 
 
-@asking()
-def _search(filter_string: str) -> list[Run]:
-    """Runs of the experiment, the latest first."""
-    runs: list[Run] = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=filter_string,
-        order_by=["attributes.start_time DESC"],
-        output_format="list",
-    )
-    return runs
-
-
 def _figures(epoch: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in epoch.items() if name != "epoch"}
-
-
-def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, their keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -36,9 +36,9 @@ VIEWS = {
         stage="train",
         metric="test_accuracy",
         columns=[
+            "tags.`dataset`",
             "metrics.`test_mistakes`",
             "metrics.`test_examples`",
-            "tags.`dataset`",
             "attributes.`Models`",
             "params.`seed`",
             "tags.`dvc.experiment`",

@@ -1,0 +1,19 @@
+"""Where pages and servers listen: on this machine alone."""
+
+import socket
+
+from mnist_cnn.errors import UserError
+
+HOST = "127.0.0.1"
+
+
+def check(port: int) -> None:
+    """Raise `UserError` for a port that cannot be listened on now, before a server is started.
+
+    Args:
+        port: 0 is for the system to choose one.
+    """
+    try:
+        socket.create_server((HOST, port)).close()
+    except (OSError, OverflowError):
+        raise UserError(f"port {port}: in use, or not to be had") from None
