@@ -13,7 +13,7 @@ def main() -> None:
     source, failures = sources.download(download.dataset, download.sources, download.timeout, raw)
     for failure in failures:
         console.say(f"passed over {failure}")
-    console.say(f"{raw}: the four files, from {source.replace('_', ' ')}")
+    console.say(f"{raw}: the four files, from {source}")
 
 
 if __name__ == "__main__":

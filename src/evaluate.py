@@ -56,7 +56,7 @@ def main() -> None:
     training = json.loads(TRAINING.read_text())
     network, learnt = model.load(MODEL)
     if learnt != dataset:
-        raise UserError(f"{MODEL}: has learnt {learnt}; `dvc repro` trains one on {dataset}")
+        raise UserError(f"{MODEL}: has learnt {learnt!r}; `dvc repro` trains one on {dataset}")
     (digits,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
     device = compute.configure(evaluate.threads)
     probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
@@ -72,38 +72,23 @@ def main() -> None:
 
     images, _ = data.paths("test", raw)
     note = notes.model(training, summary, dataset=about.name, confidence=evaluate.confidence)
-    with runs.that_made(MODEL, "train", origin, provenance.commit()) as made_by:
+    with runs.that_made(MODEL, "train", origin, provenance.commit()) as run:
         tracking.log_metrics(summary, prefix="test_")
         tracking.log_dataset(dataset, "test", digits, images)
         tracking.log_folder(REPORTS)
         runs.log_made(CARD)
-        tracking.describe(made_by[0], note)
+        tracking.describe(run, note)
         tested = registry.Tested(
             accuracy=summary["accuracy"],
             mistakes=int(summary["mistakes"]),
             examples=len(digits.labels),
             data=digits.digest(),
         )
-        version, champion = registry.register(
-            about, network.cpu(), digits.images[:2], tested, note, made_by
+        registered = registry.register(
+            about, network.cpu(), files.md5(MODEL), digits.images[:2], tested, note
         )
     work.sweep()  # DVC has recorded the training by now
-    console.say(f"registered as {about.model} version {_describe(version, champion)}")
-    if version.tested != tested:
-        console.say(f"which keeps its test on more images, {_result(version.tested)}")
-
-
-def _describe(version: registry.Version, champion: registry.Version) -> str:
-    if version.number == champion.number:
-        return f"{version.number}, the champion"
-    return (
-        f"{version.number}, the challenger: version {champion.number} is the champion by its test, "
-        f"{_result(champion.tested)}"
-    )
-
-
-def _result(tested: registry.Tested) -> str:
-    return f"{tested.accuracy:.2%} of {tested.examples:,} images"
+    console.say(f"registered as {registered}")
 
 
 def _write_report(

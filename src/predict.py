@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,16 +25,16 @@ SHEET = 200  # images; matplotlib draws about thirty a second
 EPILOG = """\
 An image shows one digit, dark on light or light on dark, in any place and of any size. The network
 knows nothing but digits, and answers with one whatever it is shown: look at the sheet of --save
-when an answer surprises. One that has learnt Fashion-MNIST or KMNIST answers with their classes.
+when an answer surprises. A network of Fashion-MNIST or KMNIST answers with one of their classes.
 
-With --json each line is an object: "file"; "digit", or "product" of Fashion-MNIST, or "character"
-of KMNIST; "confidence", the probability of that answer; "probabilities", those of all ten classes.
+With --json each line is an object: "file"; "label", the digit, or the number of the class; "name",
+that of the class; "confidence", the probability of it; "probabilities", those of the labels 0 to 9.
 
 Images that cannot be read are named on standard error; the exit status is then 1.
 
 examples:
   python src/predict.py seven.png
-  python src/predict.py scans/ --json | jq .digit
+  python src/predict.py scans/ --json | jq .label
   python src/predict.py photo.jpg --save seen.png --model mnist-cnn@champion
 """
 
@@ -46,10 +46,10 @@ class Answer(NamedTuple):
     pixels: NDArray[np.uint8]
     probabilities: NDArray[np.float64]
 
-    def ranked(self, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """The classes by name with their probabilities, the likeliest first."""
+    def ranked(self) -> list[tuple[int, float]]:
+        """Labels with their probabilities, the likeliest first."""
         order = (-self.probabilities).argsort(kind="stable")
-        return [(classes[label], float(self.probabilities[label])) for label in order]
+        return [(int(label), float(self.probabilities[label])) for label in order]
 
 
 def main() -> None:
@@ -63,23 +63,25 @@ def main() -> None:
     # Where the reader of a pipe has seen enough, as `head` has, end without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
-    line = _columns(["file", *map(_printable, files)], [about.thing, *about.classes])
+    classes, header = about.classes, ("file", about.thing, "confidence", "runner-up", "confidence")
+    widths = _widths(header, files, classes)
     if files and not options.json:
-        console.say(line("file", about.thing, "confidence", "runner-up", "confidence"))
+        console.say(_line(header, widths))
     sheet: list[Answer] = []
     with console.progress(len(files), "images", "image") as bar:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             answers, unreadable = _predict(network, about, batch)
             for answer in answers:
-                console.say(_json(answer, about) if options.json else line(*_row(answer, about)))
+                row = _json(answer, classes) if options.json else _row(answer, classes, widths)
+                console.say(row)
             sheet += answers[: SHEET - len(sheet)]
             errors += unreadable
             bar.update(len(batch))
     for error in errors:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
     if options.save and sheet:
-        _save(options.save, sheet, about)
+        _save(options.save, sheet, classes)
     if errors:
         sys.exit(1)
 
@@ -138,7 +140,7 @@ def _predict(
     named, errors = [], []
     for file in files:
         try:
-            named.append((file, _see(file, about.box)))
+            named.append((file, _see(file, about)))
         except UserError as error:
             errors.append(error)
     if not named:
@@ -149,48 +151,58 @@ def _predict(
     return [Answer(*pair, row) for pair, row in zip(named, probabilities, strict=True)], errors
 
 
-def _see(file: str, box: int) -> NDArray[np.uint8]:
+def _see(file: str, about: DatasetInfo) -> NDArray[np.uint8]:
     if file == STANDARD_INPUT:
         name = "standard input"
         grey = images.decode(sys.stdin.buffer.read(images.MAX_BYTES + 1), name)
     else:
         name = file
         grey = images.read(Path(file))
-    return images.preprocess(grey, name, box)
+    return images.preprocess(grey, name, box=about.box, strokes=about.strokes)
 
 
-def _columns(files: Sequence[str], classes: Sequence[str]) -> Callable[..., str]:
-    """What makes a line of the five cells of one, in columns as wide as the longest of these."""
-    file, name = max(map(len, files)), max(map(len, classes))
-    return f"{{:{file}}}  {{:>{name}}}  {{:>10}}  {{:>{max(9, name)}}}  {{:>10}}".format
+def _widths(header: Sequence[str], files: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Of the columns of the table."""
+    of_file = max((len(_printable(file)) for file in files), default=0)
+    of_class = max(map(len, classes))
+    return [*map(max, map(len, header), (of_file, of_class, 0, of_class, 0))]
 
 
-def _row(answer: Answer, about: DatasetInfo) -> tuple[str, ...]:
-    (first, confidence), (second, rest) = answer.ranked(about.classes)[:2]
-    return _printable(answer.file), first, f"{confidence:.2%}", second, f"{rest:.2%}"
+def _row(answer: Answer, classes: Sequence[str], widths: Sequence[int]) -> str:
+    (best, confidence), (second, rest) = answer.ranked()[:2]
+    name = _printable(answer.file)
+    cells = (name, classes[best], f"{confidence:.2%}", classes[second], f"{rest:.2%}")
+    return _line(cells, widths)
 
 
-def _json(answer: Answer, about: DatasetInfo) -> str:
-    best, confidence = answer.ranked(about.classes)[0]
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Of the table: the first cell to the left, the others to the right."""
+    first, *others = widths
+    return "  ".join([cells[0].ljust(first), *map(str.rjust, cells[1:], others)])
+
+
+def _json(answer: Answer, classes: Sequence[str]) -> str:
+    best, confidence = answer.ranked()[0]
     return json.dumps(
         {
             "file": answer.file,
-            about.thing: int(best) if best.isdecimal() else best,
+            "label": best,
+            "name": classes[best],
             "confidence": confidence,
             "probabilities": answer.probabilities.tolist(),
         }
     )
 
 
-def _save(path: Path, sheet: Sequence[Answer], about: DatasetInfo) -> None:
+def _save(path: Path, sheet: Sequence[Answer], classes: Sequence[str]) -> None:
     # Nothing else needs matplotlib, which takes its time to import.
     from mnist_cnn import files, plots  # noqa: PLC0415
 
-    best = [answer.ranked(about.classes)[0] for answer in sheet]
+    best = [answer.ranked()[0] for answer in sheet]
     figure = plots.predictions(
         np.concatenate([answer.pixels for answer in sheet]),
         [Path(_printable(answer.file)).name for answer in sheet],
-        [name for name, _ in best],
+        [classes[label] for label, _ in best],
         np.array([confidence for _, confidence in best]),
     )
     try:

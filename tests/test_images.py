@@ -42,7 +42,7 @@ def saved(image, kind="PNG", **options):
 
 
 def prepared(grey):
-    return images.preprocess(grey, "it")
+    return images.preprocess(grey, "it", box=20, strokes=True)
 
 
 def seen(image, kind="PNG", **options):
@@ -344,10 +344,20 @@ def test_images_of_mnist_are_read_as_well_from_files(test_set):
     assert abs(accuracy - other) <= 0.002
 
 
+def test_what_is_no_stroke_keeps_its_tones_and_its_light_parts():
+    product = Image.new("L", (200, 240), 255)
+    ImageDraw.Draw(product).rectangle((60, 40, 139, 119), fill=30)
+    ImageDraw.Draw(product).rectangle((60, 120, 139, 199), fill=190)
+    (pixels,) = images.preprocess(np.asarray(product), "it", box=28, strokes=False)
+
+    assert set(pixels[1:13, 11:17].flat) == {225}
+    assert set(pixels[15:27, 11:17].flat) == {65}
+
+
 @on_fashion
 def test_products_from_anywhere_come_out_much_as_those_of_fashion_mnist(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DIR", str(FASHION))
-    box = datasets.INFO["FashionMNIST"].box
+    about = datasets.INFO["FashionMNIST"]
     sources.download("FashionMNIST", ["folder"], 1, tmp_path)
     products = data.load("test", tmp_path).images[::100, 0].numpy()
 
@@ -355,7 +365,7 @@ def test_products_from_anywhere_come_out_much_as_those_of_fashion_mnist(tmp_path
         picture = Image.new("L", (300, 260), 255)
         large = Image.fromarray(255 - product).resize((196, 196), Image.Resampling.BICUBIC)
         picture.paste(large, (60, 30))
-        return images.preprocess(np.asarray(picture), "it", box)
+        return images.preprocess(np.asarray(picture), "it", box=about.box, strokes=about.strokes)
 
     alike = [np.corrcoef(again(one).ravel(), one.ravel())[0, 1] for one in products]
     assert np.median(alike) > 0.85  # in the box of a digit, 0.5

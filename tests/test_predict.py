@@ -29,11 +29,13 @@ def drawn(digit):
     return image
 
 
+def prepared(image):
+    return images.preprocess(np.asarray(image), "", box=20, strokes=True)
+
+
 def template_matcher():
     """A linear network that answers with the drawn digit that is nearest to what it sees."""
-    templates = torch.stack(
-        [torch.from_numpy(images.preprocess(np.asarray(drawn(k)), "")).flatten() for k in range(10)]
-    )
+    templates = torch.stack([torch.from_numpy(prepared(drawn(k))).flatten() for k in range(10)])
     scaled = templates.float() / 127.5 - 1
     network = DeepCNN([], [])
     with torch.no_grad():
@@ -111,9 +113,10 @@ def test_json_lines_tell_all_ten_probabilities(predict):
     for digit in range(10):
         drawn(digit).save(f"{digit}.png")
     done = predict(*(f"{digit}.png" for digit in range(10)), "--json")
-    assert [line["digit"] for line in done.objects] == list(range(10))
+    assert [line["label"] for line in done.objects] == list(range(10))
     for digit, line in enumerate(done.objects):
-        assert line.keys() == {"file", "digit", "confidence", "probabilities"}
+        assert line.keys() == {"file", "label", "name", "confidence", "probabilities"}
+        assert line["name"] == str(digit)
         assert line["file"] == f"{digit}.png"
         assert sum(line["probabilities"]) == pytest.approx(1)
         assert line["confidence"] == max(line["probabilities"]) == line["probabilities"][digit]
@@ -121,7 +124,7 @@ def test_json_lines_tell_all_ten_probabilities(predict):
 
 def test_an_image_comes_from_standard_input(predict):
     done = predict("-", "--json", stdin=png(drawn(5)))
-    assert [(line["file"], line["digit"]) for line in done.objects] == [("-", 5)]
+    assert [(line["file"], line["label"]) for line in done.objects] == [("-", 5)]
 
 
 def test_standard_input_that_is_no_image_is_named(predict):
@@ -136,7 +139,7 @@ def test_a_folder_stands_for_the_images_in_it(predict):
         drawn(Path(name).stem).save(name)
     drawn(4).save("4.png")
     done = predict("4.png", "b", "--json")
-    assert [(line["file"], line["digit"]) for line in done.objects] == [
+    assert [(line["file"], line["label"]) for line in done.objects] == [
         ("4.png", 4),
         ("b/2.png", 2),
         ("b/3.png", 3),
@@ -151,7 +154,7 @@ def test_every_image_of_many_is_answered_once_and_in_order(predict, count):
     for number in range(count):
         Path(f"many/{number:03}.png").write_bytes(content[number % 10])
     done = predict("many", "--json")
-    assert [line["digit"] for line in done.objects] == [number % 10 for number in range(count)]
+    assert [line["label"] for line in done.objects] == [number % 10 for number in range(count)]
 
 
 def test_a_bad_file_does_not_stop_the_others(predict):
@@ -200,7 +203,7 @@ def test_a_sheet_shows_what_the_network_saw(predict, count, monkeypatch):
     assert answers == [str(number % 10) for number in range(shown)]
     assert ((confidences > 0.1) & (confidences <= 1)).all()
     assert pixels.shape == (shown, 28, 28)
-    np.testing.assert_array_equal(pixels[0], images.preprocess(np.asarray(drawn(0)), "")[0])
+    np.testing.assert_array_equal(pixels[0], prepared(drawn(0))[0])
     with Image.open("sheet.png") as sheet:
         assert sheet.format == "PNG"
 
@@ -216,7 +219,7 @@ def recorder(calls, function):
 def test_a_sheet_has_every_image_under_its_name_and_answer():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     names = ["7.png", "costs $5 or $6.png", "short"]
-    figure = plots.predictions(pixels, names, np.array([7, 1, 0]), np.array([0.5, 0.25, 1]))
+    figure = plots.predictions(pixels, names, ["7", "1", "0"], np.array([0.5, 0.25, 1]))
     shown = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title() for axes in shown] == [
         "7.png\n7  (50.0%)",
@@ -285,14 +288,22 @@ def test_a_model_of_another_data_set_answers_with_its_classes(predict):
     assert row.startswith("boot.png   Ankle boot ")
     assert len(header) == len(row)
     (line,) = predict("boot.png", "--json").objects
-    assert line["product"] == "Ankle boot"
+    assert (line["label"], line["name"]) == (9, "Ankle boot")
     assert line["confidence"] == line["probabilities"][9]
 
 
 def test_a_model_of_a_data_set_that_is_not_known_is_refused(predict):
     model.save(template_matcher(), "EMNIST", Path("models/best_model.pth"))
     done = predict("seven.png")
-    reason = "has learnt EMNIST, which this release does not know"
+    reason = "has learnt 'EMNIST', which this release does not know"
+    assert (done.status, done.out) == (f"error: models/best_model.pth: {reason}", "")
+
+
+@pytest.mark.parametrize("size", [{"classes": 12}, {"classes": 1}, {"image_size": 32}])
+def test_a_model_of_another_size_than_its_data_set_is_refused(predict, size):
+    model.save(DeepCNN([], [], **size), "MNIST", Path("models/best_model.pth"))
+    done = predict("seven.png")
+    reason = "is of another size than the images or the classes of MNIST"
     assert (done.status, done.out) == (f"error: models/best_model.pth: {reason}", "")
 
 
@@ -319,6 +330,7 @@ def test_a_model_can_be_one_of_the_registry(predict, registry, name):
         pytest.param("mnist-cnn@nobody", "nobody: not in the registry of", id="no-such-alias"),
         pytest.param("mnist-cnn/99", "99: not in the registry of", id="no-such-version"),
         pytest.param("other@champion", "champion: not in the registry of", id="no-such-model"),
+        pytest.param(f"mnist-cnn/{10**20}", "not a registered model", id="no-number"),
         pytest.param("mnist-cnn", "mnist-cnn: not a registered model", id="no-version"),
         pytest.param("models/best_model.pt", "not a registered model", id="another-suffix"),
         pytest.param("@champion", "not a registered model", id="no-name"),

@@ -151,12 +151,15 @@ def test_the_run_that_made_a_file_is_found_by_the_files_content(client, tmp_path
     with train_run() as run_id:
         runs.log_made(made)
 
+    ended = client.get_run(run_id).info.end_time
+
     with evaluate_run(made):
         tracking.log_metrics({"accuracy": 0.5}, prefix="test_")
 
     run = client.get_run(run_id)
     assert run.data.metrics == {"test_accuracy": 0.5}
     assert run.info.status == "FINISHED"
+    assert run.info.end_time == ended  # its duration is that of the training
     for stage in ("train", "evaluate"):
         assert json.loads(artifact(run_id, f"provenance/{stage}.json"))["stage"] == stage
 
@@ -170,9 +173,8 @@ def test_of_the_runs_that_made_a_file_one_of_this_workspace_is_continued(client,
         runs.log_made(made)
     client.set_tag(theirs, "workspace", "elsewhere:/project")
 
-    with evaluate_run(made) as made_by:
-        assert mlflow.active_run().info.run_id == ours
-        assert made_by == [ours, theirs]
+    with evaluate_run(made) as run_id:
+        assert run_id == mlflow.active_run().info.run_id == ours
 
 
 def test_a_file_that_no_run_made_gets_a_run_of_its_own(client, tmp_path):
@@ -189,9 +191,17 @@ def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_pat
     made.write_bytes(b"one")
     with train_run() as run_id:
         runs.log_made(made)
+    ended = client.get_run(run_id).info.end_time
     with pytest.raises(ValueError, match="x"), evaluate_run(made):
         raise ValueError("x")
-    assert client.get_run(run_id).info.status == "FINISHED"
+    info = client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", ended)
+
+    client.update_run(run_id, status="RUNNING")  # as a kill within an evaluation leaves it
+    with evaluate_run(made):
+        pass
+    info = client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", ended)
 
 
 def test_a_figure_is_logged_again_only_when_it_has_changed(client):
@@ -304,23 +314,23 @@ def test_a_data_set_is_an_input_with_its_digest(client, digits):
     assert client.get_run(run_id).data.tags["dataset"] == "MNIST"
 
 
-def register(accuracy, data="d1", examples=100, made_by=None, dataset="MNIST"):
-    """Register a network that was tested so; return the numbers of its version and the champion.
+def register(accuracy, data="d1", examples=100, md5=None, dataset="MNIST"):
+    """Register a network that was tested so, in a new run; return what is told of it.
 
-    It is that of the runs of some works, the last of which is under way, or else a new one.
+    It is the one of this MD5, or another one each time.
     """
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     tested = registry.Tested(accuracy, round(examples * (1 - accuracy)), examples, data)
-    ids = []
-    for work in made_by or [uuid4().hex]:
-        with train_run(work) as run_id:
-            ids.append(run_id)
-    with mlflow.start_run(ids[-1]):
-        version, champion = registry.register(
-            datasets.INFO[dataset], training, example, tested, "a note", ids
+    with train_run(uuid4().hex):
+        return registry.register(
+            datasets.INFO[dataset], training, md5 or uuid4().hex, example, tested, "a note"
         )
-    return version.number, champion.number
+
+
+def numbers(registered):
+    """Of a version and of the champion."""
+    return registered.version.number, registered.champion.number
 
 
 def aliases(client, dataset="MNIST"):
@@ -331,14 +341,15 @@ def aliases(client, dataset="MNIST"):
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
-    assert register(0.9) == (1, 1)
-    assert register(0.8) == (2, 1)
-    assert register(0.9) == (3, 3)
-    assert register(1.0, data="d2") == (4, 3)
+    assert numbers(register(0.9, md5="a")) == (1, 1)
+    assert numbers(register(0.8)) == (2, 1)
+    assert numbers(register(0.9, md5="b")) == (3, 3)
+    assert numbers(register(1.0, data="d2")) == (4, 3)
 
     assert aliases(client) == {"champion": 3, "challenger": 4}
     champion = client.get_model_version_by_alias(datasets.INFO["MNIST"].model, "champion")
     assert champion.tags == {
+        "md5": "b",
         "test_accuracy": "0.9",
         "test_mistakes": "10",
         "test_examples": "100",
@@ -348,49 +359,57 @@ def test_the_champion_is_the_best_on_the_same_data(client):
 
 def test_a_test_on_more_images_makes_the_champion(client):
     register(1.0)
-    assert register(0.9, data="d2", examples=1000) == (2, 2)
-    assert register(1.0) == (3, 2)
+    assert numbers(register(0.9, data="d2", examples=1000)) == (2, 2)
+    assert numbers(register(1.0)) == (3, 2)
 
     assert aliases(client) == {"champion": 2, "challenger": 3}
 
 
 def test_a_test_on_fewer_images_takes_nothing_from_a_version(client):
-    register(0.9, data="d2", examples=1000, made_by=["train-1"])
+    register(0.9, data="d2", examples=1000, md5="a")
     tags = client.get_model_version(datasets.INFO["MNIST"].model, "1").tags
-    assert register(1.0, made_by=["train-1"]) == (1, 1)
+    registered = register(1.0, md5="a")
 
+    model = datasets.INFO["MNIST"].model
+    assert str(registered) == f"{model} version 1 (90.00% of 1,000 test images), the champion"
     assert client.get_model_version(datasets.INFO["MNIST"].model, "1").tags == tags
-    assert register(1.0, examples=900, data="d3") == (2, 1)
+    assert str(register(1.0, examples=900, data="d3")) == (
+        f"{model} version 2 (100.00% of 900 test images), the challenger of "
+        "version 1 (90.00% of 1,000 test images)"
+    )
+    assert str(register(0.95, examples=1000, data="d2")) == (
+        f"{model} version 3 (95.00% of 1,000 test images), the champion in place of "
+        "version 1 (90.00% of 1,000 test images)"
+    )
 
 
 def test_a_champion_that_does_not_tell_of_its_test_makes_room(client):
     register(0.9)
     client.delete_model_version_tag(datasets.INFO["MNIST"].model, "1", "test_examples")
-    assert register(0.8) == (2, 2)
+    assert numbers(register(0.8)) == (2, 2)
 
 
-def test_a_network_that_is_made_again_is_the_version_that_it_was(client):
-    register(0.9, made_by=["train-1"])
-    register(0.8)
-    assert register(0.9, made_by=["train-1", "train-3"]) == (1, 1)
-    assert register(0.9, made_by=["train-3"]) == (3, 3)
+def test_the_test_that_a_version_keeps_decides_also_after_a_kill_before_its_alias(client):
+    register(0.9, examples=500, data="d2")
+    register(0.8, examples=1000, data="d3", md5="a")
+    client.set_registered_model_alias(datasets.INFO["MNIST"].model, "champion", "1")
 
-    assert aliases(client) == {"champion": 3, "challenger": 2}
+    assert numbers(register(0.8, md5="a")) == (2, 2)
 
 
 def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
     register(0.9)
-    assert register(0.8, dataset="FashionMNIST") == (1, 1)
+    assert numbers(register(0.8, dataset="FashionMNIST")) == (1, 1)
 
     assert aliases(client) == aliases(client, "FashionMNIST") == {"champion": 1}
     fashion = client.get_registered_model(datasets.INFO["FashionMNIST"].model)
     assert "kind of fashion product" in fashion.description
 
 
-def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
+def test_a_network_is_one_version_however_often_it_is_made_and_evaluated(client):
     register(0.9)
-    assert register(0.8, made_by=["train-2"]) == (2, 1)
-    assert register(0.95, made_by=["train-2"]) == (2, 2)
+    assert numbers(register(0.8, md5="a")) == (2, 1)
+    assert numbers(register(0.95, md5="a")) == (2, 2)
 
     assert len(client.search_model_versions(f"name = '{datasets.INFO['MNIST'].model}'")) == 2
     assert aliases(client) == {"champion": 2}
@@ -400,9 +419,9 @@ def test_a_run_registers_one_version_however_often_it_is_evaluated(client):
 def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
-    with train_run() as run_id:
+    with train_run():
         tested = registry.Tested(accuracy=0.9, mistakes=10, examples=100, data="d1")
-        registry.register(datasets.INFO["MNIST"], network, images[:2], tested, "a note", [run_id])
+        registry.register(datasets.INFO["MNIST"], network, "a", images[:2], tested, "a note")
 
     loaded = mlflow.pyfunc.load_model(f"models:/{datasets.INFO['MNIST'].model}@champion")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mnist_cnn import model
 from mnist_cnn.datasets import INFO, DatasetInfo
 from mnist_cnn.errors import UserError
+from mnist_cnn.images import IMAGE_SIDE
 
 DEFAULT = "models/best_model.pth"
 
@@ -40,5 +41,9 @@ def load(name: str) -> tuple[model.DeepCNN, DatasetInfo]:
 def _read(path: Path) -> tuple[model.DeepCNN, DatasetInfo]:
     network, dataset = model.load(path)
     if dataset not in INFO:
-        raise UserError(f"{path}: has learnt {dataset}, which this release does not know")
-    return network, INFO[dataset]
+        raise UserError(f"{path}: has learnt {dataset!r}, which this release does not know")
+    about = INFO[dataset]
+    sizes = network.architecture["image_size"], network.architecture["classes"]
+    if sizes != (IMAGE_SIDE, len(about.classes)):
+        raise UserError(f"{path}: is of another size than the images or the classes of {dataset}")
+    return network, about

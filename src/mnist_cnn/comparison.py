@@ -88,7 +88,10 @@ def _change(then: Any, now: Any) -> str:
 
 
 def _weights(then: Path, now: Path) -> list[str]:
-    before, after = (model.load(path)[0].state_dict() for path in (then, now))
+    (first, dataset), (second, other) = model.load(then), model.load(now)
+    if dataset != other:
+        return [f"data set: {dataset} → {other}"]
+    before, after = first.state_dict(), second.state_dict()
     shapes = [[(name, tuple(t.shape)) for name, t in state.items()] for state in (before, after)]
     if shapes[0] != shapes[1]:
         return ["another architecture"]

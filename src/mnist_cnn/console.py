@@ -1,4 +1,4 @@
-"""How a script speaks with a person: lines, progress bars, and mistakes in one line.
+"""How a script speaks with a person: lines, progress bars, and mistakes without a traceback.
 
 It has no colours, so that there are none to be turned off.
 """
@@ -64,7 +64,7 @@ def progress(total: int | None, what: str, unit: str, **looks: Any) -> "tqdm[Any
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script: what a person can mend ends it with one line on standard error and status 1.
+    """Run a script: what a person can mend ends it with a message on standard error and status 1.
 
     SIGTERM and SIGHUP, unless they are ignored as under `nohup`, are taken as Ctrl-C is: all raise
     `KeyboardInterrupt`, so that what is open is closed.

@@ -22,6 +22,8 @@ class DatasetInfo:
     """Their names, by label."""
     box: int
     """Side, in pixels, of the square that one of it was scaled to fit."""
+    strokes: bool
+    """Whether it is one of ink, black or white, and not of many tones."""
     licence: str
     uses: str
     """What a network that knows it is for, and what not."""
@@ -42,6 +44,7 @@ INFO = {
         thing="digit",
         classes=tuple("0123456789"),
         box=20,
+        strokes=True,
         licence="CC BY-SA 3.0",
         uses="""\
 For single handwritten digits, and for learning how a model is searched, trained and tracked. Not
@@ -69,6 +72,7 @@ recognition", Proceedings of the IEEE 86 (11), 1998.""",
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
         box=28,
+        strokes=False,
         licence="the MIT licence",
         uses="""\
 For learning how a model is searched, trained and tracked, on what is harder than digits. Not for
@@ -90,6 +94,7 @@ learning algorithms", arXiv:1708.07747, 2017.""",
         thing="character",
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         box=28,
+        strokes=True,
         licence="CC BY-SA 4.0",
         uses="""\
 For learning how a model is searched, trained and tracked, on what is harder than digits. Not for

@@ -166,11 +166,11 @@ def _composite(grey: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray
     return (alpha * grey + (1 - alpha) * background).round().astype(np.uint8)
 
 
-def preprocess(grey: NDArray[Any], name: str, box: int = 20) -> NDArray[np.uint8]:
+def preprocess(grey: NDArray[Any], name: str, *, box: int, strokes: bool) -> NDArray[np.uint8]:
     """Make a picture of a digit what the images of MNIST are: `uint8 (1, 28, 28)`, white on black.
 
     As LeCun, Cortes and Burges describe it (http://yann.lecun.com/exdb/mnist/), a digit is scaled
-    to fit a box, of 20 × 20 pixels, with its aspect ratio kept, which leaves grey levels as it is
+    to fit a box of 20 × 20 pixels with its aspect ratio kept, which leaves grey levels as it is
     anti-aliased, and shifted by whole pixels to have its centre of mass in the middle of 28 × 28.
     They began with black and white; here the background and its noise are first taken away. Of the
     images of MNIST, 19 in 20 come out as they are, to two grey levels.
@@ -180,7 +180,8 @@ def preprocess(grey: NDArray[Any], name: str, box: int = 20) -> NDArray[np.uint8
             light one on a darker. The background is what most of the border shows; it may be shaded
             from one side to another.
         name: what messages call the picture.
-        box: its side in pixels, up to 28.
+        box: the side, in pixels, of what a digit is scaled to fit: 20 of MNIST's, up to 28.
+        strokes: whether it is one of ink, which is white then; else its tones stay as they are.
 
     Raises `UserError` when nothing stands out from the background.
     """
@@ -188,8 +189,13 @@ def preprocess(grey: NDArray[Any], name: str, box: int = 20) -> NDArray[np.uint8
     contrast = ink.max()
     if contrast < max(MIN_CONTRAST, noise):
         raise UserError(f"{name}: nothing to be seen, as all is of about one colour")
-    levels = (ink * (255 / contrast)).round().astype(np.uint8)
-    return _centre(_scale(levels[_bounding_box(levels)], box))[np.newaxis]
+    if strokes:
+        levels = (ink * (255 / contrast)).round().astype(np.uint8)
+        scaled = _whiten(_scale(levels[_bounding_box(levels, _threshold(levels))], box))
+    else:
+        levels = ink.clip(max=255).round().astype(np.uint8)
+        scaled = _scale(levels[_bounding_box(levels, MIN_CONTRAST)], box)
+    return _centre(scaled.round().astype(np.uint8))[np.newaxis]
 
 
 def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -248,9 +254,9 @@ def _fit(terms: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.
     return coefficients
 
 
-def _bounding_box(levels: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns of the digit among levels of ink."""
-    marks, _ = ndimage.label(levels > _threshold(levels), _NEIGHBOURS)
+def _bounding_box(levels: NDArray[np.uint8], threshold: int) -> tuple[slice, slice]:
+    """Rows and columns of the digit among levels, of which those up to a threshold are nothing."""
+    marks, _ = ndimage.label(levels > threshold, _NEIGHBOURS)
     sizes = np.bincount(marks.ravel())
     sizes[0] = 0  # what is not marked
     digit = (sizes >= MIN_MARK * sizes.max())[marks]
@@ -273,17 +279,26 @@ def _threshold(levels: NDArray[np.uint8]) -> int:
     return int(np.argmax(below * above * difference**2))
 
 
-def _scale(digit: NDArray[np.uint8], box: int) -> NDArray[np.uint8]:
-    """Fit into a box, anti-aliased, aspect ratio kept, strokes white."""
+def _scale(digit: NDArray[np.uint8], box: int) -> NDArray[np.float32]:
+    """Fit into a box, anti-aliased, aspect ratio kept."""
     height, width = (max(1, round(box * side / max(digit.shape))) for side in digit.shape)
     # A filter without negative weights, so that no stroke has a halo.
     image = Image.fromarray(digit.astype(np.float32))
-    scaled = np.asarray(image.resize((width, height), Image.Resampling.HAMMING))
-    # Thin strokes come out grey, and uneven ones in several greys. In MNIST the brightest quarter
-    # of the pixels of a stroke is white: from 253 up in most images, from 241 in 99 of 100.
-    white = np.percentile(scaled[scaled > scaled.max() / 2], 75)
-    levels: NDArray[np.uint8] = (scaled * (WHITE / white)).clip(0, 255).round().astype(np.uint8)
-    return levels
+    scaled: NDArray[np.float32] = np.asarray(
+        image.resize((width, height), Image.Resampling.HAMMING)
+    )
+    return scaled
+
+
+def _whiten(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make strokes white, of which thin ones come out grey, and uneven ones in several greys.
+
+    In MNIST the brightest quarter of the pixels of a stroke is white: from 253 up in most images,
+    from 241 in 99 of 100.
+    """
+    white = np.percentile(strokes[strokes > strokes.max() / 2], 75)
+    whitened: NDArray[np.float32] = (strokes * (WHITE / white)).clip(0, 255)
+    return whitened
 
 
 def _centre(digit: NDArray[np.uint8]) -> NDArray[np.uint8]:

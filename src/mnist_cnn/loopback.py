@@ -10,9 +10,10 @@ HOST = "127.0.0.1"
 def check(port: int) -> None:
     """Raise `UserError` for a port that cannot be listened on now, before a server is started.
 
-    Args:
-        port: 0 is for the system to choose one.
+    For 0 the system would choose one that nobody is told of.
     """
+    if port == 0:
+        raise UserError("port 0: not a port that one can ask for")
     try:
         socket.create_server((HOST, port)).close()
     except (OSError, OverflowError):

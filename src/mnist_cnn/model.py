@@ -104,7 +104,7 @@ def predict(model: DeepCNN, images: Tensor, batch_size: int = 250) -> Tensor:
     return torch.cat([model(batch).double().softmax(1) for batch in images.split(batch_size)])
 
 
-def save(model: DeepCNN, dataset: str, path: Path) -> None:
+def save(network: DeepCNN, dataset: str, path: Path) -> None:
     """Write architecture and weights as one file for `torch.load(weights_only=True)`.
 
     It has the name of the data set besides, as whose classes the answers are to be read.
@@ -113,9 +113,9 @@ def save(model: DeepCNN, dataset: str, path: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "dataset": dataset,
-        "architecture": model.architecture,
+        "architecture": network.architecture,
         "state_dict": {
-            name: value.cpu().contiguous() for name, value in model.state_dict().items()
+            name: value.cpu().contiguous() for name, value in network.state_dict().items()
         },
     }
     # Through a buffer, because `torch.save` writes the name of a file that it opens into it.
@@ -127,7 +127,7 @@ def save(model: DeepCNN, dataset: str, path: Path) -> None:
 def load(path: Path) -> tuple[DeepCNN, str]:
     """Read what `save` wrote: the network, in evaluation mode, on the CPU, and its data set.
 
-    No code in the file is executed. One of before data sets were named is of MNIST.
+    No code in the file is executed. One that names no data set is taken for one of MNIST.
 
     Raises `UserError` for a missing file and for one that `save` did not write.
     """

@@ -89,7 +89,8 @@ A convolutional network that says which {about.shown} an image shows. It is righ
 - **Network**: {training["parameters"]:,} weights. Channels of its 3 × 3 convolutions, each with
   2 × 2 max-pooling, {normalised} batch normalisation: {widths}. Features of its hidden linear
   layers: {hidden}. Pixels of each side that it does not look at: {facts.architecture["crop"]}.
-- **File**: `models/best_model.pth`, architecture and weights, for `torch.load(weights_only=True)`.
+- **File**: `models/best_model.pth`: architecture, weights and the name of the data set, for
+  `torch.load(weights_only=True)`.
 - **Licence**: MIT. The data are under {about.licence}.
 
 ## Uses

@@ -29,19 +29,21 @@ def serve(network: model.DeepCNN, about: DatasetInfo, port: int) -> None:
 
     Raises `UserError` for a port that cannot be had.
     """
-    loopback.check(port)
     page = _build(network, about)
-    _, address, _ = page.launch(
-        server_name=loopback.HOST,
-        server_port=port or None,
-        share=False,
-        run_history=False,
-        footer_links=[],
-        theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
-        css=CSS,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    try:
+        _, address, _ = page.launch(
+            server_name=loopback.HOST,
+            server_port=port or None,
+            share=False,
+            run_history=False,
+            footer_links=[],
+            theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
+            css=CSS,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except (OSError, OverflowError):
+        raise UserError(f"port {port}: in use, or not to be had") from None
     console.say(f"Draw on {address}; Ctrl-C ends it.")
     page.block_thread()
 
@@ -103,7 +105,8 @@ def _answer(
     drawing = layers["composite"]
     try:
         # A canvas without anything, not even paper, comes as no image.
-        pixels = images.preprocess(PAPER if drawing is None else drawing, "the canvas", about.box)
+        picture = PAPER if drawing is None else drawing
+        pixels = images.preprocess(picture, "the canvas", box=about.box, strokes=about.strokes)
     except UserError:
         return None, task
     (probabilities,) = model.predict(network, torch.from_numpy(pixels[np.newaxis])).tolist()

@@ -41,7 +41,7 @@ def history(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     accuracy.set(xlabel="epoch", ylabel="training accuracy, augmented")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1))
     for axes in (loss, accuracy):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     return figure
 

@@ -173,6 +173,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _environment(folder: Path) -> dict[str, str]:
     """That of this process, but for where this clone keeps its state."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_STATE)}
+    if given := kept.get("MNIST_DIR"):
+        kept["MNIST_DIR"] = str(Path(given).resolve())
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     site = {} if folder == Path() else {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site")}
     return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | site

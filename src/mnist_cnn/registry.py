@@ -1,8 +1,8 @@
 """MLflow's model registry: versions of the network, the best of which is the `champion`."""
 
+import re
 import warnings
-from collections.abc import Collection
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ MODEL = INFO["MNIST"].model  # where a person names none
 _DESCRIPTION = (
     "Says which {shown} an image shows. `champion` is the version with the best test: "
     "on the most images, then of the highest accuracy, the latest of equals; `challenger` is the "
-    "latest that did not become it."
+    "last to be tested that is not the champion."
 )
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -44,6 +44,10 @@ class Tested(NamedTuple):
     data: str
     """Their digest."""
 
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"{self.accuracy:.2%} of {self.examples:,} test images"
+
 
 class Version(NamedTuple):
     """A version of a registered model, with its test on the most images."""
@@ -51,50 +55,65 @@ class Version(NamedTuple):
     number: int
     tested: Tested
 
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"version {self.number} ({self.tested})"
+
+
+class Registered(NamedTuple):
+    """A version of a registered model, and what has become of its champion."""
+
+    model: str
+    version: Version
+    champion: Version
+    """The same version, or the one that it does not beat."""
+    former: Version | None
+    """The champion of before, if that was another."""
+
+    def __str__(self) -> str:
+        """In a sentence, without its end."""
+        told = f"{self.model} {self.version}"
+        if self.version.number != self.champion.number:
+            return f"{told}, the challenger of {self.champion}"
+        if self.former:
+            return f"{told}, the champion in place of {self.former}"
+        return f"{told}, the champion"
+
 
 @runs.asking()
 def register(
-    dataset: DatasetInfo,
-    network: nn.Module,
-    example: Tensor,
-    tested: Tested,
-    note: str,
-    made_by: Collection[str],
-) -> tuple[Version, Version]:
-    """Register a network, once, and move an alias to it; return its version and the champion.
+    dataset: DatasetInfo, network: nn.Module, md5: str, example: Tensor, tested: Tested, note: str
+) -> Registered:
+    """Register the network of the active run, once, and move an alias to it.
 
-    The version is tagged with its test on the most images. It becomes `champion` when there is
-    none, or when it was tested on more images than the present one, or on the same and is at least
-    as accurate; else `challenger`.
+    The same network of another run is the same version. It is tagged with its test on the most
+    images, and becomes `champion` when there is none that tells of its test, or when it was tested
+    on more images than the present one, or on the same and is at least as accurate; else
+    `challenger`.
 
     Args:
         dataset: which the network knows.
         network: takes pixel values `(n, 1, height, width)`, gives logits `(n, classes)`.
+        md5: of its `.pth`, by which it is known.
         example: such pixels, `uint8`, of two images or more.
         tested: its test.
         note: in Markdown, stands above the version in the UI.
-        made_by: the ids of the runs that made this very network, the active one among them.
     """
     client, model = MlflowClient(), dataset.model
-    number = _version_made_by(client, model, made_by) or _add_version(model, network, example)
-    known = client.get_model_version(model, str(number))
-    before = _tested(known)
-    if before is None or tested.examples >= before.examples:
-        for name, value in tested._asdict().items():
-            client.set_model_version_tag(model, str(number), f"test_{name}", str(value))
-        client.update_model_version(model, str(number), note)
-        before = tested
+    number = _version_of(client, model, md5) or _add_version(model, network, md5, example)
     if not client.get_registered_model(model).description:  # or a person has written one
         client.update_registered_model(model, _DESCRIPTION.format(shown=dataset.shown))
 
-    version, champion = Version(number, before), _champion(client, model)
-    if champion is None or champion.number == number or _beats(tested, champion.tested):
-        if CHALLENGER in known.aliases:
+    version = Version(number, _keep(client, model, number, tested, note))
+    champion = _champion(client, model)
+    if champion is None or champion.number == number or _beats(version.tested, champion.tested):
+        if CHALLENGER in client.get_model_version(model, str(number)).aliases:
             client.delete_registered_model_alias(model, CHALLENGER)
         client.set_registered_model_alias(model, CHAMPION, str(number))
-        return version, version
+        former = champion if champion and champion.number != number else None
+        return Registered(model, version, version, former)
     client.set_registered_model_alias(model, CHALLENGER, str(number))
-    return version, champion
+    return Registered(model, version, champion, None)
 
 
 @runs.asking()
@@ -109,7 +128,7 @@ def find_version(name: str) -> ModelVersion:
     """
     plain = name.removeprefix("models:/")
     model, mark, which = plain.partition("@") if "@" in plain else plain.rpartition("/")
-    if not (model and which and (mark == "@" or which.isdecimal())):
+    if not (model and which and (mark == "@" or re.fullmatch("[0-9]{1,9}", which))):
         raise UserError(f"{name}: not a registered model, such as {MODEL}@champion or {MODEL}/3")
     client = runs.reader()
     try:
@@ -143,7 +162,7 @@ def download_model(name: str, folder: Path) -> Path:
     )
 
 
-def _add_version(model: str, network: nn.Module, example: Tensor) -> int:
+def _add_version(model: str, network: nn.Module, md5: str, example: Tensor) -> int:
     """Log a network to the active run, without pickle, with signature and example; register it."""
     active = mlflow.active_run().info
     client = MlflowClient()
@@ -164,28 +183,41 @@ def _add_version(model: str, network: nn.Module, example: Tensor) -> int:
             signature=signature,
             input_example=images,
             serialization_format="pt2",
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "numpy")],
+            pip_requirements=[
+                f"{name}=={metadata.version(name)}" for name in ("mlflow", "torch", "numpy")
+            ],
         )
     disable_logging()  # it would print what `evaluate` says
     try:
-        return int(mlflow.register_model(logged.model_uri, model).version)
+        return int(mlflow.register_model(logged.model_uri, model, tags={"md5": md5}).version)
     finally:
         enable_logging()
 
 
-def _version_made_by(client: MlflowClient, model: str, made_by: Collection[str]) -> int | None:
-    ids = ", ".join(f"'{run_id}'" for run_id in made_by)
-    found = client.search_model_versions(f"run_id IN ({ids})")
-    return min((int(version.version) for version in found if version.name == model), default=None)
+def _version_of(client: MlflowClient, model: str, md5: str) -> int | None:
+    """The version that is this network, the first where two clones registered it at once."""
+    found = client.search_model_versions(f"name = '{model}' and tags.md5 = '{md5}'")
+    return min((int(version.version) for version in found), default=None)
+
+
+def _keep(client: MlflowClient, model: str, number: int, tested: Tested, note: str) -> Tested:
+    """Tag a version with a test, unless it has one on more images; return the one that it keeps."""
+    before = _tested(client.get_model_version(model, str(number)))
+    if before and before.examples > tested.examples:
+        return before
+    for name, value in tested._asdict().items():
+        client.set_model_version_tag(model, str(number), f"test_{name}", str(value))
+    client.update_model_version(model, str(number), note)
+    return tested
 
 
 def _tested(version: ModelVersion) -> Tested | None:
-    """What the tags of a version tell; nothing where registering it was cut short."""
-    said = {name: version.tags.get(f"test_{name}") for name in Tested._fields}
-    if None in said.values():
+    """What the tags of a version tell of its test, where they do."""
+    tags = {name: version.tags.get(f"test_{name}") for name in Tested._fields}
+    if None in tags.values():
         return None
     return Tested(
-        float(said["accuracy"]), int(said["mistakes"]), int(said["examples"]), said["data"]
+        float(tags["accuracy"]), int(tags["mistakes"]), int(tags["examples"]), tags["data"]
     )
 
 
@@ -196,7 +228,7 @@ def _beats(tested: Tested, champion: Tested) -> bool:
 
 
 def _champion(client: MlflowClient, model: str) -> Version | None:
-    """The champion. One of before its test told on how many images counts as none."""
+    """The champion, where there is one that tells of its test."""
     registered = client.search_registered_models(f"name = '{model}'")
     if not registered or CHAMPION not in registered[0].aliases:
         return None

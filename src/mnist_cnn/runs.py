@@ -1,7 +1,8 @@
-"""Runs of MLflow's store: begun, continued and found. What is logged to them is in `tracking`.
+"""Runs of MLflow's store: begun, continued, and found by what they are made from and have made.
 
-Where the store is, `stores` says. One that does not answer raises `stores.StoreError`; after that,
-as after a kill, the same work continues its run.
+What is logged to them for a person to read is in `tracking`. Where the store is, `stores` says. One
+that does not answer raises `stores.StoreError`; after that, as after a kill, the same work
+continues its run.
 """
 
 import logging
@@ -105,22 +106,22 @@ def of_work(
 @contextmanager
 def that_made(
     path: Path, stage: str, provenance: Provenance, commit: Commit | None
-) -> Iterator[Sequence[str]]:
+) -> Iterator[str]:
     """Continue the latest run of `stage` that made this file, one of this workspace if there is.
 
-    Yields the ids of all such runs, its own first. They are found by the file's content. Where the
-    store has none, as in a clone that pulled the file, one is begun. It ends FINISHED, whatever
-    happens here, as it has made the file. Where the stage that continues it came from is kept
-    beside the provenance of the first.
+    Yields its id. It is found by the file's content. Where the store has none, as in a clone that
+    pulled the file, a new one is begun. It ends FINISHED, whatever happens here, and when it first
+    did, as it has made the file. Where the stage that continues it came from is kept beside the
+    provenance of the first.
     """
     _open_store()
     found = search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
     found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
     tags = {"stage": stage, f"md5 {path}": md5(path)}
-    with _active(found, stage, tags, on_error="FINISHED") as now:
+    with _active(found, stage, tags, done=True) as now:
         log_made(path)
         _log_provenance(provenance, commit)
-        yield [now.info.run_id, *(run.info.run_id for run in found[1:])]
+        yield now.info.run_id
 
 
 @asking()
@@ -153,23 +154,31 @@ def _log_provenance(origin: Provenance, commit: Commit | None) -> None:
 
 @contextmanager
 def _active(
-    found: Sequence[Run], name: str, tags: Mapping[str, str], on_error: str = "FAILED"
+    found: Sequence[Run], name: str, tags: Mapping[str, str], *, done: bool = False
 ) -> Iterator[Run]:
     """The first of the runs found, or a new one, as MLflow's active run; its status tells the end.
 
-    After an exception it has the status `on_error`, and instead of FAILED is KILLED by Ctrl-C.
+    After an exception it is FAILED, or KILLED by Ctrl-C; one whose work is `done` stays FINISHED,
+    and keeps the time when it was, so that its duration is that of the work.
     """
+    ended = found[0].info.end_time if done and found else None
+
+    def end(status: str) -> None:
+        mlflow.end_run(status)
+        if ended:
+            MlflowClient().set_terminated(active.info.run_id, status, ended)
+
     with asking():
         active = mlflow.start_run(found[0].info.run_id if found else None, run_name=name, tags=tags)
     try:
         yield active
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt) and on_error == "FAILED"
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         with suppress(stores.StoreError), asking():  # the error that is under way matters more
-            mlflow.end_run("KILLED" if killed else on_error)
+            end("FINISHED" if done else status)
         raise
     with asking():
-        mlflow.end_run()
+        end("FINISHED")
 
 
 def _workspace() -> str:

@@ -64,12 +64,16 @@ Place = Callable[[], dict[str, bytes]]
 """Reads the four files, by name, from one place, and each `.gz` that is to be kept."""
 
 
+class _NotSetError(UserError):
+    """A source that a person may name, and has not."""
+
+
 def download(
     dataset: str, sources: Sequence[str], timeout: float, raw: Path
 ) -> tuple[str, list[str]]:
     """Write the files of a data set to the folder `raw`.
 
-    Returns the source that had them, and of each that was tried before it why it failed.
+    Returns the source that had them, and why those failed that were to have had them before it.
 
     Args:
         dataset: as torchvision names it.
@@ -79,17 +83,19 @@ def download(
 
     Raises `UserError` that says of every source why it failed.
     """
-    failures = []
+    failures, not_set = [], []
     for source in sources:
         try:
             contents = _read_all(dataset, SOURCES[source](dataset, timeout))
+        except _NotSetError as error:
+            not_set.append(_failure(source, error))
         except Exception as error:  # whatever a stranger's server makes of us, the next is tried
-            failures.append(f"{source}: {_reason(error)}")
-            continue
-        for name, content in contents.items():
-            write_bytes(raw / name, content)
-        return source, failures
-    raise UserError("\n  ".join(["no source has the data set", *failures]))
+            failures.append(_failure(source, error))
+        else:
+            for name, content in contents.items():
+                write_bytes(raw / name, content)
+            return source, failures
+    raise UserError("\n  ".join(["no source has the data set", *not_set, *failures]))
 
 
 def check(dataset: str, contents: dict[str, bytes]) -> None:
@@ -109,19 +115,21 @@ def from_folder(dataset: str, _timeout: float) -> Iterator[Place]:
     """The folder that `MNIST_DIR` names, with the four files, or, KMNIST's always, as `.gz`."""
     named = os.environ.get("MNIST_DIR")
     if not named:
-        raise UserError("MNIST_DIR is not set")
+        raise _NotSetError("MNIST_DIR is not set")
     # An experiment runs in a copy of the project, elsewhere.
-    folder = Path(os.environ.get("DVC_ROOT", "."), named)
+    folder = Path(os.environ.get("DVC_ROOT", "."), named).resolve()
     if not folder.is_dir():
-        raise UserError(f"MNIST_DIR is {named}, which is no folder")
+        raise UserError(f"{folder}, which MNIST_DIR names, is no folder")
 
     def read(name: str) -> dict[str, bytes]:
-        path = folder / name
+        path, packed = folder / name, folder / f"{name}.gz"
         if name in SHA256[dataset] and path.exists():
             with path.open("rb") as file:
                 return {name: _read(file, name)}
-        with path.with_name(f"{name}.gz").open("rb") as packed:
-            return _unpack(dataset, name, packed)
+        if not packed.exists():
+            raise UserError(f"{folder}: has no {name}.gz, nor the same without .gz")
+        with packed.open("rb") as file:
+            return _unpack(dataset, name, file)
 
     yield lambda: _of_all(read)
 
@@ -242,6 +250,10 @@ def _pip_settings() -> dict[str, str]:
     pairs = [line.split("=", 1) for line in listed.splitlines() if "=" in line]
     in_order = sorted(pairs, key=lambda pair: pair[0].startswith(":env:"))
     return {key.rsplit(".", 1)[-1]: value.strip("'\"") for key, value in in_order}
+
+
+def _failure(source: str, error: Exception) -> str:
+    return f"{source}: {_reason(error)}"
 
 
 def _reason(error: BaseException) -> str:

@@ -64,7 +64,7 @@ def require(uri: str) -> None:
     """Raise `UserError` where a store is not there yet. Its library would make an empty one."""
     file = sqlite_file(uri)
     if file and not file.exists():
-        raise UserError(f"{file}: missing; `make repro`, in the root of the project, makes it")
+        raise UserError(f"{file}: missing; run where it was made, or let `make repro` make one")
 
 
 _PASSWORD = re.compile(r"//[^/\s]*@")

@@ -92,14 +92,14 @@ def _ranked(study: optuna.Study) -> list[str]:
 
 def _history(study: optuna.Study) -> Figure:
     axes = printed.plot_optimization_history(study, target_name=ACCURACY)
-    axes.locator_params(axis="x", integer=True)
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     return _sized(axes, 8, 5)
 
 
 def _epochs(study: optuna.Study) -> Figure:
     axes = printed.plot_intermediate_values(study)
     axes.set(xlabel="epoch", ylabel=ACCURACY)
-    axes.locator_params(axis="x", integer=True)
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     if legend := axes.get_legend():
         legend.remove()  # a line a trial, all of them in `epochs.csv`
     return _sized(axes, 8, 5)

@@ -25,7 +25,6 @@ from mlflow.utils.mlflow_tags import (
 
 from mnist_cnn import console, runs, stores
 from mnist_cnn.data import Digits
-from mnist_cnn.runs import asking
 
 # Of the examples of a split, as MLflow names them.
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
@@ -57,7 +56,7 @@ def log_all(entries: deque[Callable[[], object]]) -> None:
         entries.popleft()
 
 
-@asking()
+@runs.asking()
 def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     """Log figures of the active run; one that stands there already is not logged again."""
     known = mlflow.get_run(mlflow.active_run().info.run_id).data.metrics
@@ -65,14 +64,14 @@ def log_metrics(metrics: Mapping[str, float], prefix: str = "") -> None:
     mlflow.log_metrics({name: value for name, value in named.items() if known.get(name) != value})
 
 
-@asking()
+@runs.asking()
 def describe(run_id: str, note: str) -> None:
     """Put a note in Markdown above a run in the UI, and below it how to make its result again."""
     again = f"Make it again: `python src/reproduce.py {run_id}`"
     MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, f"{note}\n\n{again}\n")
 
 
-@asking()
+@runs.asking()
 def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
     """Log the figures of one epoch of a run, at the step `epoch["epoch"]`, once."""
     client = MlflowClient()
@@ -82,13 +81,13 @@ def log_epoch(run_id: str, epoch: Mapping[str, Any]) -> None:
         mlflow.log_metrics(_figures(epoch), step=step, run_id=run_id)
 
 
-@asking()
+@runs.asking()
 def log_page(name: str, html: str) -> None:
     """Log a page that the UI shows with the active run. It is no result, as it tells of times."""
     mlflow.log_text(html, name)
 
 
-@asking()
+@runs.asking()
 def log_folder(folder: Path) -> None:
     """Log the files of a folder as artifacts of the active run, under the folder's name.
 
@@ -98,7 +97,7 @@ def log_folder(folder: Path) -> None:
         mlflow.log_artifact(str(path), folder.name)
 
 
-@asking()
+@runs.asking()
 def log_dataset(dataset: str, split: str, digits: Digits, source: Path) -> None:
     """Log the examples that the active run used: their shape, where from, and their digest.
 
@@ -123,7 +122,7 @@ def log_dataset(dataset: str, split: str, digits: Digits, source: Path) -> None:
     mlflow.set_tag("dataset", dataset)
 
 
-@asking()
+@runs.asking()
 def log_trial(
     parent: str,
     number: int,

@@ -40,7 +40,6 @@ VIEWS = {
             "metrics.`test_mistakes`",
             "metrics.`test_examples`",
             "attributes.`Models`",
-            "params.`seed`",
             "tags.`dvc.experiment`",
             "tags.`git.commit`",
         ],
