@@ -84,9 +84,7 @@ def main() -> None:
             examples=len(digits.labels),
             data=digits.digest(),
         )
-        registered = registry.register(
-            about, network.cpu(), files.md5(MODEL), digits.images[:2], tested, note
-        )
+        registered = registry.register(about, network.cpu(), MODEL, digits.images[:2], tested, note)
     work.sweep()  # DVC has recorded the training by now
     console.say(f"registered as {registered}")
 

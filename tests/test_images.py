@@ -354,6 +354,14 @@ def test_what_is_no_stroke_keeps_its_tones_and_its_light_parts():
     assert set(pixels[15:27, 11:17].flat) == {65}
 
 
+@pytest.mark.parametrize("grey", [10, 245, 0])
+def test_specks_of_which_nothing_is_left_are_refused(grey):
+    picture = np.full((500, 500), 255, np.uint8)
+    picture[10, 10] = picture[490, 490] = grey
+    with pytest.raises(UserError, match="it: nothing to be seen"):
+        images.preprocess(picture, "it", box=28, strokes=False)
+
+
 @on_fashion
 def test_products_from_anywhere_come_out_much_as_those_of_fashion_mnist(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DIR", str(FASHION))

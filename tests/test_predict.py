@@ -299,11 +299,12 @@ def test_a_model_of_a_data_set_that_is_not_known_is_refused(predict):
     assert (done.status, done.out) == (f"error: models/best_model.pth: {reason}", "")
 
 
-@pytest.mark.parametrize("size", [{"classes": 12}, {"classes": 1}, {"image_size": 32}])
-def test_a_model_of_another_size_than_its_data_set_is_refused(predict, size):
-    model.save(DeepCNN([], [], **size), "MNIST", Path("models/best_model.pth"))
+@pytest.mark.parametrize(("side", "classes"), [(28, 12), (28, 1), (32, 10)])
+def test_a_model_of_another_size_than_its_data_set_is_refused(predict, side, classes):
+    network = DeepCNN([], [], image_size=side, classes=classes)
+    model.save(network, "MNIST", Path("models/best_model.pth"))
     done = predict("seven.png")
-    reason = "is of another size than the images or the classes of MNIST"
+    reason = f"is for images of {side} pixels and {classes} classes; MNIST has 28 and 10"
     assert (done.status, done.out) == (f"error: models/best_model.pth: {reason}", "")
 
 

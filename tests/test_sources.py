@@ -236,7 +236,7 @@ def test_a_folder_is_found_from_the_copy_of_the_project_in_which_an_experiment_r
 def test_a_file_missing_from_a_folder_is_named(raw, monkeypatch, tmp_path):
     folder = linked(tmp_path / "given", but=FIRST)
     monkeypatch.setenv("MNIST_DIR", str(folder))
-    reason = f"folder: {folder}: has no {FIRST}.gz, nor the same without .gz"
+    reason = f"folder: {folder}: has no {FIRST} or {FIRST}.gz"
     assert refusal(raw, "folder") == reason
 
 

@@ -197,7 +197,9 @@ def test_a_run_has_ended_well_whatever_becomes_of_the_evaluation(client, tmp_pat
     info = client.get_run(run_id).info
     assert (info.status, info.end_time) == ("FINISHED", ended)
 
-    client.update_run(run_id, status="RUNNING")  # as a kill within an evaluation leaves it
+    # As kills leave it: within an evaluation, and when it has ended and not put the time back.
+    client.update_run(run_id, status="RUNNING")
+    client.set_terminated(run_id, "FINISHED", ended + 1000)
     with evaluate_run(made):
         pass
     info = client.get_run(run_id).info
@@ -314,18 +316,19 @@ def test_a_data_set_is_an_input_with_its_digest(client, digits):
     assert client.get_run(run_id).data.tags["dataset"] == "MNIST"
 
 
-def register(accuracy, data="d1", examples=100, md5=None, dataset="MNIST"):
+def register(accuracy, data="d1", examples=100, weights=None, dataset="MNIST"):
     """Register a network that was tested so, in a new run; return what is told of it.
 
-    It is the one of this MD5, or another one each time.
+    It is the one of these weights, or another one each time.
     """
+    path = Path("model.pth")
+    path.write_text(weights or uuid4().hex)
     training = DeepCNN([2], []).eval()
     example = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     tested = registry.Tested(accuracy, round(examples * (1 - accuracy)), examples, data)
     with train_run(uuid4().hex):
-        return registry.register(
-            datasets.INFO[dataset], training, md5 or uuid4().hex, example, tested, "a note"
-        )
+        runs.log_made(path)
+        return registry.register(datasets.INFO[dataset], training, path, example, tested, "a note")
 
 
 def numbers(registered):
@@ -341,15 +344,14 @@ def aliases(client, dataset="MNIST"):
 
 
 def test_the_champion_is_the_best_on_the_same_data(client):
-    assert numbers(register(0.9, md5="a")) == (1, 1)
+    assert numbers(register(0.9, weights="a")) == (1, 1)
     assert numbers(register(0.8)) == (2, 1)
-    assert numbers(register(0.9, md5="b")) == (3, 3)
+    assert numbers(register(0.9, weights="b")) == (3, 3)
     assert numbers(register(1.0, data="d2")) == (4, 3)
 
     assert aliases(client) == {"champion": 3, "challenger": 4}
     champion = client.get_model_version_by_alias(datasets.INFO["MNIST"].model, "champion")
     assert champion.tags == {
-        "md5": "b",
         "test_accuracy": "0.9",
         "test_mistakes": "10",
         "test_examples": "100",
@@ -366,9 +368,9 @@ def test_a_test_on_more_images_makes_the_champion(client):
 
 
 def test_a_test_on_fewer_images_takes_nothing_from_a_version(client):
-    register(0.9, data="d2", examples=1000, md5="a")
+    register(0.9, data="d2", examples=1000, weights="a")
     tags = client.get_model_version(datasets.INFO["MNIST"].model, "1").tags
-    registered = register(1.0, md5="a")
+    registered = register(1.0, weights="a")
 
     model = datasets.INFO["MNIST"].model
     assert str(registered) == f"{model} version 1 (90.00% of 1,000 test images), the champion"
@@ -389,12 +391,20 @@ def test_a_champion_that_does_not_tell_of_its_test_makes_room(client):
     assert numbers(register(0.8)) == (2, 2)
 
 
+def test_a_version_without_its_run_is_not_taken_for_the_network(client):
+    register(0.9, weights="a")
+    model = datasets.INFO["MNIST"].model
+    client.delete_run(client.get_model_version(model, "1").run_id)
+
+    assert numbers(register(0.9, weights="a")) == (2, 2)
+
+
 def test_the_test_that_a_version_keeps_decides_also_after_a_kill_before_its_alias(client):
     register(0.9, examples=500, data="d2")
-    register(0.8, examples=1000, data="d3", md5="a")
+    register(0.8, examples=1000, data="d3", weights="a")
     client.set_registered_model_alias(datasets.INFO["MNIST"].model, "champion", "1")
 
-    assert numbers(register(0.8, md5="a")) == (2, 2)
+    assert numbers(register(0.8, weights="a")) == (2, 2)
 
 
 def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
@@ -408,20 +418,22 @@ def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
 
 def test_a_network_is_one_version_however_often_it_is_made_and_evaluated(client):
     register(0.9)
-    assert numbers(register(0.8, md5="a")) == (2, 1)
-    assert numbers(register(0.95, md5="a")) == (2, 2)
+    assert numbers(register(0.8, weights="a")) == (2, 1)
+    assert numbers(register(0.95, weights="a")) == (2, 2)
 
     assert len(client.search_model_versions(f"name = '{datasets.INFO['MNIST'].model}'")) == 2
     assert aliases(client) == {"champion": 2}
 
 
-@pytest.mark.usefixtures("client")
+@pytest.mark.usefixtures("client", "digits")
 def test_the_registered_model_answers_as_the_network_does():
     network = DeepCNN([4], [8], batch_norm=True).eval()
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     with train_run():
         tested = registry.Tested(accuracy=0.9, mistakes=10, examples=100, data="d1")
-        registry.register(datasets.INFO["MNIST"], network, "a", images[:2], tested, "a note")
+        registry.register(
+            datasets.INFO["MNIST"], network, Path("images"), images[:2], tested, "a note"
+        )
 
     loaded = mlflow.pyfunc.load_model(f"models:/{datasets.INFO['MNIST'].model}@champion")
 

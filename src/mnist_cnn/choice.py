@@ -30,20 +30,23 @@ def load(name: str) -> tuple[model.DeepCNN, DatasetInfo]:
     if name == DEFAULT and not Path(name).exists():
         raise UserError(f"{name}: missing; `make repro`, in the root of the project, makes it")
     if name.endswith(".pth"):
-        return _read(Path(name))
+        return _read(Path(name), name)
     # Nothing else needs MLflow, which takes seconds to import.
     from mnist_cnn import registry  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
-        return _read(registry.download_model(name, Path(folder)))
+        return _read(registry.download_model(name, Path(folder)), name)
 
 
-def _read(path: Path) -> tuple[model.DeepCNN, DatasetInfo]:
+def _read(path: Path, name: str) -> tuple[model.DeepCNN, DatasetInfo]:
     network, dataset = model.load(path)
     if dataset not in INFO:
-        raise UserError(f"{path}: has learnt {dataset!r}, which this release does not know")
+        raise UserError(f"{name}: has learnt {dataset!r}, which this release does not know")
     about = INFO[dataset]
-    sizes = network.architecture["image_size"], network.architecture["classes"]
-    if sizes != (IMAGE_SIDE, len(about.classes)):
-        raise UserError(f"{path}: is of another size than the images or the classes of {dataset}")
+    side, classes = network.architecture["image_size"], network.architecture["classes"]
+    if (side, classes) != (IMAGE_SIDE, len(about.classes)):
+        raise UserError(
+            f"{name}: is for images of {side} pixels and {classes} classes; {dataset} has "
+            f"{IMAGE_SIDE} and {len(about.classes)}"
+        )
     return network, about

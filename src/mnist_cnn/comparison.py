@@ -15,8 +15,8 @@ _ABSENT = "absent"
 def files(then: Path, now: Path) -> list[str]:
     """What differs between two files, a line each; empty when they are the same byte for byte.
 
-    JSON is compared value by value, CSV column by column, a `.pth` by its weights; a file that is
-    damaged, only by its bytes.
+    JSON is compared value by value, CSV column by column, a `.pth` by its data set and then its
+    weights; a file that is damaged, only by its bytes.
     """
     if not now.exists():
         return ["not made now"]

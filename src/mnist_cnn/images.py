@@ -181,7 +181,8 @@ def preprocess(grey: NDArray[Any], name: str, *, box: int, strokes: bool) -> NDA
             from one side to another.
         name: what messages call the picture.
         box: the side, in pixels, of what a digit is scaled to fit: 20 of MNIST's, up to 28.
-        strokes: whether it is one of ink, which is white then; else its tones stay as they are.
+        strokes: whether it is one of ink, which is white then; else it keeps the tones by which it
+            differs from the background.
 
     Raises `UserError` when nothing stands out from the background.
     """
@@ -195,6 +196,9 @@ def preprocess(grey: NDArray[Any], name: str, *, box: int, strokes: bool) -> NDA
     else:
         levels = ink.clip(max=255).round().astype(np.uint8)
         scaled = _scale(levels[_bounding_box(levels, MIN_CONTRAST)], box)
+    if scaled.max() < MIN_CONTRAST:  # specks, of which nothing is left at this size
+        raise UserError(f"{name}: nothing to be seen at {IMAGE_SIDE} × {IMAGE_SIDE} pixels")
+    # Fashion-MNIST's own are centred by their box, but more are told right that way.
     return _centre(scaled.round().astype(np.uint8))[np.newaxis]
 
 

@@ -27,8 +27,10 @@ CSS = """
 def serve(network: model.DeepCNN, about: DatasetInfo, port: int) -> None:
     """Serve the page on a port of loopback, with 0 on the first free one from 7860, until Ctrl-C.
 
-    Raises `UserError` for a port that cannot be had.
+    Raises `UserError` for a port that cannot be had, and where there is none free.
     """
+    if port:
+        loopback.check(port)
     page = _build(network, about)
     try:
         _, address, _ = page.launch(
@@ -42,8 +44,8 @@ def serve(network: model.DeepCNN, about: DatasetInfo, port: int) -> None:
             quiet=True,
             prevent_thread_lock=True,
         )
-    except (OSError, OverflowError):
-        raise UserError(f"port {port}: in use, or not to be had") from None
+    except OSError as error:
+        raise UserError(f"the page cannot be served: {' '.join(str(error).split())}") from None
     console.say(f"Draw on {address}; Ctrl-C ends it.")
     page.block_thread()
 

@@ -25,7 +25,7 @@ MODEL = INFO["MNIST"].model  # where a person names none
 _DESCRIPTION = (
     "Says which {shown} an image shows. `champion` is the version with the best test: "
     "on the most images, then of the highest accuracy, the latest of equals; `challenger` is the "
-    "last to be tested that is not the champion."
+    "last that was tested and did not become it."
 )
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -68,7 +68,7 @@ class Registered(NamedTuple):
     champion: Version
     """The same version, or the one that it does not beat."""
     former: Version | None
-    """The champion of before, if that was another."""
+    """The champion of before, if that was another and tells of its test."""
 
     def __str__(self) -> str:
         """In a sentence, without its end."""
@@ -82,7 +82,7 @@ class Registered(NamedTuple):
 
 @runs.asking()
 def register(
-    dataset: DatasetInfo, network: nn.Module, md5: str, example: Tensor, tested: Tested, note: str
+    dataset: DatasetInfo, network: nn.Module, path: Path, example: Tensor, tested: Tested, note: str
 ) -> Registered:
     """Register the network of the active run, once, and move an alias to it.
 
@@ -94,13 +94,13 @@ def register(
     Args:
         dataset: which the network knows.
         network: takes pixel values `(n, 1, height, width)`, gives logits `(n, classes)`.
-        md5: of its `.pth`, by which it is known.
+        path: its `.pth`, by whose content it is known.
         example: such pixels, `uint8`, of two images or more.
         tested: its test.
         note: in Markdown, stands above the version in the UI.
     """
     client, model = MlflowClient(), dataset.model
-    number = _version_of(client, model, md5) or _add_version(model, network, md5, example)
+    number = _version_of(client, model, path) or _add_version(model, network, example)
     if not client.get_registered_model(model).description:  # or a person has written one
         client.update_registered_model(model, _DESCRIPTION.format(shown=dataset.shown))
 
@@ -162,7 +162,7 @@ def download_model(name: str, folder: Path) -> Path:
     )
 
 
-def _add_version(model: str, network: nn.Module, md5: str, example: Tensor) -> int:
+def _add_version(model: str, network: nn.Module, example: Tensor) -> int:
     """Log a network to the active run, without pickle, with signature and example; register it."""
     active = mlflow.active_run().info
     client = MlflowClient()
@@ -189,15 +189,21 @@ def _add_version(model: str, network: nn.Module, md5: str, example: Tensor) -> i
         )
     disable_logging()  # it would print what `evaluate` says
     try:
-        return int(mlflow.register_model(logged.model_uri, model, tags={"md5": md5}).version)
+        return int(mlflow.register_model(logged.model_uri, model).version)
     finally:
         enable_logging()
 
 
-def _version_of(client: MlflowClient, model: str, md5: str) -> int | None:
-    """The version that is this network, the first where two clones registered it at once."""
-    found = client.search_model_versions(f"name = '{model}' and tags.md5 = '{md5}'")
-    return min((int(version.version) for version in found), default=None)
+def _version_of(client: MlflowClient, model: str, path: Path) -> int | None:
+    """The version that is this network, the first where two clones registered it at once.
+
+    One whose run is no more does not count, as there is no `.pth` of it.
+    """
+    makers = {run.info.run_id for run in runs.makers(path, "train")}
+    found = client.search_model_versions(f"name = '{model}'")
+    return min(
+        (int(version.version) for version in found if version.run_id in makers), default=None
+    )
 
 
 def _keep(client: MlflowClient, model: str, number: int, tested: Tested, note: str) -> Tested:

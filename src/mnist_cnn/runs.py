@@ -115,13 +115,20 @@ def that_made(
     provenance of the first.
     """
     _open_store()
-    found = search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
+    found = makers(path, stage)
     found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
     tags = {"stage": stage, f"md5 {path}": md5(path)}
+    if found and (ended := found[0].info.end_time):
+        tags["ended"] = found[0].data.tags.get("ended", str(ended))
     with _active(found, stage, tags, done=True) as now:
         log_made(path)
         _log_provenance(provenance, commit)
         yield now.info.run_id
+
+
+def makers(path: Path, stage: str) -> list[Run]:
+    """The runs of `stage` that made this file, known by its content, the latest first."""
+    return search(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
 
 
 @asking()
@@ -161,12 +168,11 @@ def _active(
     After an exception it is FAILED, or KILLED by Ctrl-C; one whose work is `done` stays FINISHED,
     and keeps the time when it was, so that its duration is that of the work.
     """
-    ended = found[0].info.end_time if done and found else None
 
     def end(status: str) -> None:
         mlflow.end_run(status)
-        if ended:
-            MlflowClient().set_terminated(active.info.run_id, status, ended)
+        if "ended" in tags:
+            MlflowClient().set_terminated(active.info.run_id, status, int(tags["ended"]))
 
     with asking():
         active = mlflow.start_run(found[0].info.run_id if found else None, run_name=name, tags=tags)

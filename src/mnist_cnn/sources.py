@@ -127,7 +127,8 @@ def from_folder(dataset: str, _timeout: float) -> Iterator[Place]:
             with path.open("rb") as file:
                 return {name: _read(file, name)}
         if not packed.exists():
-            raise UserError(f"{folder}: has no {name}.gz, nor the same without .gz")
+            wanted = f"{name} or {name}.gz" if name in SHA256[dataset] else packed.name
+            raise UserError(f"{folder}: has no {wanted}")
         with packed.open("rb") as file:
             return _unpack(dataset, name, file)
 
