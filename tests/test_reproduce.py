@@ -214,7 +214,7 @@ def refusal(project, monkeypatch):
         ("0" * 32, "no run of this store has this id, or is tagged with this MD5"),
         ("champion", "neither the id of a run nor an MD5"),
         ("models/none.pth", "missing"),
-        ("mnist-cnn/99", "version=99"),
+        ("mnist-cnn/99", "mnist-cnn/99: not in the registry of"),
     ],
 )
 def test_what_no_run_is_called_is_refused(refusal, name, told):

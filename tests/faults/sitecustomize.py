@@ -40,7 +40,8 @@ def watch(frame, event, _argument):
             {"kill": kill, "fill": fill}[os.environ.get("FAULT", "kill")]()
     elif event == "return" and name == "_keep" and "EPOCHS" in os.environ:
         kept = frame.f_locals
-        note(f"{kept['path'].parent.name}/{kept['path'].name} {len(kept['history'])}")
+        if frame.f_globals.get("__name__") == "mnist_cnn.training":
+            note(f"{kept['path'].parent.name}/{kept['path'].name} {len(kept['history'])}")
 
 
 module, function, nth = os.environ.get("FAULT_AT", "::0").split(":")
