@@ -374,7 +374,7 @@ def test_a_test_on_fewer_images_takes_nothing_from_a_version(client):
 
     model = datasets.INFO["MNIST"].model
     assert str(registered) == f"{model} version 1 (90.00% of 1,000 test images), the champion"
-    assert client.get_model_version(datasets.INFO["MNIST"].model, "1").tags == tags
+    assert client.get_model_version(model, "1").tags == tags
     assert str(register(1.0, examples=900, data="d3")) == (
         f"{model} version 2 (100.00% of 900 test images), the challenger of "
         "version 1 (90.00% of 1,000 test images)"
@@ -404,7 +404,7 @@ def test_the_test_that_a_version_keeps_decides_also_after_a_kill_before_its_alia
     register(0.8, examples=1000, data="d3", weights="a")
     client.set_registered_model_alias(datasets.INFO["MNIST"].model, "champion", "1")
 
-    assert numbers(register(0.8, weights="a")) == (2, 2)
+    assert numbers(register(0.8, examples=100, data="d4", weights="a")) == (2, 2)
 
 
 def test_each_data_set_has_a_registered_model_and_a_champion_of_its_own(client):
