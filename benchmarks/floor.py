@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-from torch.nn import functional as F
+from mnist_cnn import compute, data, params, training
 
 import article
-from mnist_cnn import compute, data, params, training
+import torch
+from torch.nn import functional as F
 
 BEST = Path("reports/tune/best_params.json")
 

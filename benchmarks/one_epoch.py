@@ -5,12 +5,12 @@ which it takes two thirds of the time, and Adam is fused. The batches are drawn 
 those of all recipes here.
 """
 
+from mnist_cnn.data import Digits
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
-
-from mnist_cnn.data import Digits
 
 
 class Normalise(nn.Module):

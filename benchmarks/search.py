@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from mnist_cnn import data, params, search, stores, workers
 from mnist_cnn.training import Epoch
+
+import optuna
 
 
 def trivial(

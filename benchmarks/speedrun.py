@@ -15,13 +15,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from mnist_cnn import compute, data, params, training, yaml_files
 
 import article
 import one_epoch
-from mnist_cnn import compute, data, params, training, yaml_files
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 RECIPE = Path(__file__).with_name("speedrun.yaml")
 BASELINE = "one epoch, `channels_last`"

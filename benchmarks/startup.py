@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
-
 from mnist_cnn import data
+
+from PIL import Image
 
 
 def seconds(command: list[str]) -> float:

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from werkzeug.serving import make_server
-
 from mnist_cnn import console, loopback, stores
 from mnist_cnn.errors import UserError
+
+from werkzeug.serving import make_server
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 

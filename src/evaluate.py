@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnist_cnn import (
+    arithmetic,
     compute,
     console,
     data,
@@ -31,6 +29,9 @@ from mnist_cnn import (
 )
 from mnist_cnn.errors import UserError
 
+import numpy as np
+from numpy.typing import NDArray
+
 REPORTS = Path("reports/evaluate")
 CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
@@ -50,6 +51,8 @@ def main() -> None:
     """Judge the model on the test set, write the report, complete the model's run, register it."""
     console.options(argparse.ArgumentParser(description=__doc__))
     given = params.load()
+    arithmetic.ensure(given.compute.arithmetic)
+    device = compute.configure(given.evaluate.threads, given.compute.arithmetic)
     evaluate, dataset = given.evaluate, given.download.dataset
     raw, about = data.folder(dataset), datasets.INFO[dataset]
     origin = provenance.of_stage("evaluate")
@@ -58,7 +61,6 @@ def main() -> None:
     if learnt != dataset:
         raise UserError(f"{MODEL}: has learnt {learnt!r}; `dvc repro` trains one on {dataset}")
     (digits,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
-    device = compute.configure(evaluate.threads)
     probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
 
     report = _write_report(evaluate, digits, probabilities, about.classes)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from mnist_cnn import choice, compute, console, images, model
 from mnist_cnn.datasets import DatasetInfo
 from mnist_cnn.errors import UserError
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 STANDARD_INPUT = "-"
 BATCH = 100

@@ -113,11 +113,10 @@ def _introduce(record: records.Record, trial: records.TrialRecord | None) -> Non
     now = provenance.environment()
     for source in record.sources:
         stage, then = source.provenance.stage, source.environment
-        for key in ("cpu", "cpu_capability", "gpu"):
+        # Portable arithmetic is the same on every CPU.
+        for key in ["gpu", "cpu"] if "CPU" in source.provenance.kernels else ["gpu"]:
             if then[key] != now[key]:
-                console.say(
-                    f"{stage}: another {key} may round otherwise: {then[key]} then, {now[key]} now"
-                )
+                console.say(f"{stage}: made on {key} {then[key]}; {now[key]} may round differently")
         packages = {
             name: version for name, version in then["packages"].items() if name in now["packages"]
         }
@@ -167,7 +166,7 @@ def _compare_trial(
         [row for row in comparison.rows(folder / path) if row.pop("number") == str(trial.number)]
         for path in ("reports/tune/trials.csv", "reports/tune/epochs.csv")
     )
-    searched = ["state", *origin.params["search_space"]]
+    searched = ["state", *origin.params["tune"]["search_space"]]
     then, now = ({name: of.get(name, "") for name in searched} for of in (trial.row, row))
     return {
         "hyperparameters": comparison.tables([then], [now]),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mnist_cnn import (
+    arithmetic,
     compute,
     console,
     data,
@@ -31,12 +32,13 @@ def main() -> None:
     """Train, or go on training, and write the model and how it came to be."""
     console.options(argparse.ArgumentParser(description=__doc__))
     given = params.load()
+    arithmetic.ensure(given.compute.arithmetic)
+    device = compute.configure(given.train.threads, given.compute.arithmetic)
     train, dataset = given.train, given.download.dataset
     raw = data.folder(dataset)
     origin = provenance.of_stage("train")
     flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
     (digits,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
-    device = compute.configure(train.threads)
     network = training.build(hyperparameters, train.seed).to(device)
 
     history = []

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
-
 from mnist_cnn import (
+    arithmetic,
+    compute,
     console,
     data,
     files,
@@ -33,6 +33,8 @@ def main() -> None:
     """Run the study, or what is left of it, and write its report."""
     size = _workers()
     given = params.load()
+    arithmetic.ensure(given.compute.arithmetic)
+    compute.configure(given.tune.threads, given.compute.arithmetic)
     tune, dataset = given.tune, given.download.dataset
     raw = data.folder(dataset)
     origin = provenance.of_stage("tune")
@@ -49,7 +51,7 @@ def main() -> None:
         work.claim(origin) as job,
         runs.of_work(origin, provenance.commit(), work=job.name) as run,
         console.progress(tune.trials, "trials", "trial") as bar,
-        workers.pool(size or max(1, cpu_count() // tune.threads)) as executor,
+        workers.pool(size or workers.fitting(tune.threads)) as executor,
     ):
         images, _ = data.paths("train", raw)
         tracking.log_dataset(dataset, "train", train, images)

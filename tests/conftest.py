@@ -3,12 +3,12 @@
 import shutil
 import signal
 
+from mnist_cnn import data
+
 import pytest
+from clone import ROOT, make_clone
 from hypothesis import settings
 from playwright.sync_api import expect
-
-from clone import ROOT, make_clone
-from mnist_cnn import data
 
 # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C,
 # and `nohup` the end of the terminal, which are among the things tested.

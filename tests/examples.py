@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from mnist_cnn import datasets, model_card
+
 import numpy as np
 import pytest
-
-from mnist_cnn import datasets, model_card
 
 # Where Debian's package puts the four `.gz`. They have another header than those of the mirrors.
 FASHION = Path("/usr/share/datasets/fashion-mnist")

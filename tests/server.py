@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
-
 from clone import ROOT
 
 BIN = Path(sys.executable).parent

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from test_faults import WRITES
 from test_recovery import WINDOWS
 
@@ -115,7 +114,7 @@ def test_stage_script_params_section_and_reports_folder_have_one_name(stage):
     ]
 
     assert definition["cmd"] == f"python src/{stage}.py"
-    assert definition["params"] == [stage]
+    assert definition["params"] == [*(["compute"] if stage != "download" else []), stage]
     assert stage in yaml.safe_load((ROOT / "params.yaml").read_text())
     folders = {Path(out).parts[1:-1] for out in written if out.startswith("reports/")}
     assert folders <= {(stage,), ()}  # the model card is above its folder

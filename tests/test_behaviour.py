@@ -5,14 +5,14 @@ The same is asked of a network trained here for one epoch and of `models/best_mo
 
 from typing import NamedTuple
 
-import pytest
-import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF
-
-from clone import ROOT
 from mnist_cnn import compute, data, model, training
 from mnist_cnn.params import Hyperparameters
+
+import pytest
+import torch
+from clone import ROOT
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
 
 BEST_MODEL = ROOT / "models/best_model.pth"
 

@@ -1,9 +1,9 @@
 """How far two results are apart, in worked numbers."""
 
+from mnist_cnn import comparison, files, model
+
 import pytest
 import torch
-
-from mnist_cnn import comparison, files, model
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import sys
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
-
 from clone import ROOT
+from playwright.sync_api import Page, expect
 from server import MAKE, free_port, serve
 
 

@@ -4,9 +4,14 @@ import hashlib
 import math
 from pathlib import Path
 
+from mnist_cnn import data, sources
+from mnist_cnn.data import Digits
+from mnist_cnn.errors import UserError
+
 import numpy as np
 import pytest
 import torch
+from examples import idx
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -15,11 +20,6 @@ from scipy.stats import kstest
 from torch.nn.functional import pad
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
-
-from examples import idx
-from mnist_cnn import data, sources
-from mnist_cnn.data import Digits
-from mnist_cnn.errors import UserError
 
 RAW = Path(__file__).parents[1] / data.folder("MNIST")
 

@@ -5,16 +5,16 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from mnist_cnn import data, model_card, params, sources
+from mnist_cnn.datasets import INFO
+
 import mlflow
 import pytest
 import torchvision
 import yaml
-from huggingface_hub import ModelCard
-
 from clone import RESULTS, make_clone
 from examples import FACTS, FASHION
-from mnist_cnn import data, model_card, params, sources
-from mnist_cnn.datasets import INFO
+from huggingface_hub import ModelCard
 
 TINY = {
     "tune": {"trials": 2, "round_size": 2, "epochs": 1, "train_size": 100, "validation_size": 50},

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
-import pytest
-from playwright.sync_api import expect
-
-from clone import ROOT
 from mnist_cnn import model
+
+import pytest
+from clone import ROOT
+from playwright.sync_api import expect
 from server import free_port, serve
 
 SCRIPT = str(ROOT / "src/demo.py")

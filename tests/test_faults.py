@@ -13,9 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-
 from clone import RUNS, logged_once, make_clone, runs_of, same_results
+from mlflow import MlflowClient
 from server import free_port, serve
 
 LONG = pytest.mark.skipif("CHAOS_KILLS" not in os.environ, reason="takes minutes: `make chaos`")

@@ -4,11 +4,11 @@ import math
 import resource
 from contextlib import contextmanager
 
+from mnist_cnn import files
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-
-from mnist_cnn import files
 
 
 def names(folder):

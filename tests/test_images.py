@@ -10,18 +10,18 @@ import warnings
 import zlib
 from pathlib import Path
 
+from mnist_cnn import data, datasets, images, model, sources
+from mnist_cnn.errors import UserError
+
 import numpy as np
 import pytest
 import torch
+from clone import ROOT
+from examples import FASHION, on_fashion
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageFont
-
-from clone import ROOT
-from examples import FASHION, on_fashion
-from mnist_cnn import data, datasets, images, model, sources
-from mnist_cnn.errors import UserError
 
 BEST_MODEL = ROOT / "models/best_model.pth"
 FORMATS = {"PNG": {}, "JPEG": {}, "BMP": {}, "GIF": {}, "TIFF": {}, "WEBP": {"lossless": True}}

@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 import yaml
-
 from clone import ROOT
 
 
@@ -38,7 +37,8 @@ def test_every_stage_is_recorded():
 @pytest.mark.parametrize("stage", DEFINED)
 def test_a_stage_is_recorded_with_the_command_and_parameters_of_the_commit(stage):
     assert LOCKED[stage]["cmd"] == DEFINED[stage]["cmd"]
-    assert LOCKED[stage]["params"] == {"params.yaml": {stage: PARAMS[stage]}}
+    sections = {section: PARAMS[section] for section in DEFINED[stage]["params"]}
+    assert LOCKED[stage]["params"] == {"params.yaml": sections}
 
 
 @pytest.mark.parametrize("stage", DEFINED)

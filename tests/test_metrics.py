@@ -3,13 +3,13 @@
 import json
 import math
 
+from mnist_cnn import metrics
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-
-from mnist_cnn import metrics
 
 # A call of scikit-learn takes milliseconds, and another program may have the processor.
 few_examples = settings(deadline=None, max_examples=20)

@@ -4,9 +4,8 @@ import re
 import shutil
 
 import pytest
-from playwright.sync_api import expect
-
 from clone import SMALL
+from playwright.sync_api import expect
 from server import MAKE, free_port, serve
 
 TRIALS = [f"trial-{number:03}" for number in range(SMALL["tune"]["trials"])]

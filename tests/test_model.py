@@ -4,15 +4,15 @@ import io
 import pickle
 from pathlib import Path
 
+from mnist_cnn import model
+from mnist_cnn.errors import UserError
+from mnist_cnn.model import DeepCNN
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-
-from mnist_cnn import model
-from mnist_cnn.errors import UserError
-from mnist_cnn.model import DeepCNN
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+from mnist_cnn import model_card, probes
+
 import pytest
 import torch
-from huggingface_hub import ModelCard
-
 from examples import FACTS
-from mnist_cnn import model_card, probes
+from huggingface_hub import ModelCard
 
 
 def test_the_header_is_a_model_card_with_its_result(tmp_path):

@@ -5,15 +5,15 @@ from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
+from mnist_cnn import params
+from mnist_cnn.errors import UserError
+from mnist_cnn.params import FloatRange, Hyperparameters, IntRange
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from mnist_cnn import params
-from mnist_cnn.errors import UserError
-from mnist_cnn.params import FloatRange, Hyperparameters, IntRange
 
 TEXT = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
 SHIPPED = yaml.safe_load(TEXT)

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 
+from mnist_cnn import data, files, model
+
 import mlflow
 import pytest
 import torch
 import yaml
-
 from clone import SMALL, make_clone
-from mnist_cnn import data, files, model
 
 
 @pytest.fixture(scope="session")

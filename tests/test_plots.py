@@ -4,11 +4,11 @@ import inspect
 import subprocess
 import sys
 
-import numpy as np
-import pytest
-
 from mnist_cnn import files, plots
 from mnist_cnn.metrics import Bin, Curve
+
+import numpy as np
+import pytest
 
 EPOCHS = [
     {"epoch": 1, "train_loss": 0.31, "train_accuracy": 0.91},

@@ -7,9 +7,8 @@ import shutil
 
 import pytest
 import vl_convert
-from playwright.sync_api import expect
-
 from clone import SMALL, Clone, empty_store
+from playwright.sync_api import expect
 
 EPOCHS = SMALL["train"]["epochs"]
 TRIALS = SMALL["tune"]["trials"]

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from mnist_cnn import images, model, plots
+from mnist_cnn.model import DeepCNN
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFont
-
 from clone import ROOT
-from mnist_cnn import images, model, plots
-from mnist_cnn.model import DeepCNN
+from PIL import Image, ImageDraw, ImageFont
 
 SCRIPT = ROOT / "src/predict.py"
 HEADER = ["file", "digit", "confidence", "runner-up", "confidence"]

@@ -2,11 +2,11 @@
 
 import shutil
 
+from mnist_cnn import files, provenance, yaml_files
+
 import pytest
 import yaml
-
 from clone import ROOT, Clone
-from mnist_cnn import files, provenance, yaml_files
 
 STAGE = "evaluate"
 
@@ -150,7 +150,7 @@ def test_dvc_tells_whether_the_stage_has_run_from_just_this(project):
 
     recorded = {
         "deps": [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()],
-        "params": {"params.yaml": {STAGE: yaml_files.read(project / "params.yaml")[STAGE]}},
+        "params": {"params.yaml": origin.params},
     }
     (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: recorded}}))
     assert provenance.is_recorded(origin)
@@ -163,7 +163,7 @@ def test_dvc_knows_nothing_of_other_parameters(project):
     origin = provenance.of_stage(STAGE)
     recorded = {
         "deps": [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()],
-        "params": {"params.yaml": {STAGE: {"test_size": 1}}},
+        "params": {"params.yaml": origin.params | {STAGE: {"test_size": 1}}},
     }
     (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: recorded}}))
 

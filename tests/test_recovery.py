@@ -11,7 +11,6 @@ import subprocess
 from collections import Counter
 
 import pytest
-
 from clone import RUNS, logged_once, make_clone, same_results
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "0"))

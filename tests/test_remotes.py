@@ -4,13 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+from mnist_cnn import data
+
 import boto3
 import numpy as np
 import pytest
-from PIL import Image
-
 from clone import RESULTS, Clone, same_results
-from mnist_cnn import data
+from PIL import Image
 from server import free_port, serve
 
 

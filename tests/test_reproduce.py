@@ -6,12 +6,12 @@ import signal
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-import torch
-
-from clone import ROOT, make_clone
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
+
+import pytest
+import torch
+from clone import ROOT, make_clone
 
 TINY = {
     "tune": {"trials": 3, "round_size": 3, "train_size": 300, "validation_size": 100},
@@ -232,7 +232,7 @@ def test_what_no_run_is_called_is_refused(refusal, name, told):
             lambda of: of["inputs"].update({"src/evaluate.py": "0" * 32}),
             "do not give what evaluate was made from: src/evaluate.py",
         ),
-        (lambda of: of["params"].update(test_size=1), "made from: params.yaml: evaluate"),
+        (lambda of: of["params"]["evaluate"].update(test_size=1), "from: params.yaml: evaluate"),
     ],
 )
 def test_what_cannot_be_made_again_here_is_refused_with_the_reason(project, refusal, change, told):
@@ -252,15 +252,31 @@ def test_a_run_without_a_result_is_refused(project, refusal):
         project.mlflow.update_run(project.first, status="FINISHED")
 
 
-def test_another_cpu_and_other_packages_are_told(project, refusal, capsys):
+def test_a_record_of_an_earlier_version_is_read(project, refusal, capsys):
+    with edited(project, project.first, "provenance/evaluate.json") as file:
+        origin = json.loads(file.read_text())
+        origin["params"] = origin["params"]["evaluate"]
+        del origin["kernels"]
+        origin["environment"] |= {"cpu": "abacus", "cpu_capability": "AVX512"}
+        origin["commit"]["revision"] = "0" * 40
+        file.write_text(json.dumps(origin))
+
+        assert "is not in this clone" in refusal(project.first)
+    assert "evaluate: made on cpu abacus; " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arithmetic", ["portable", "native"])
+def test_another_cpu_matters_for_native_arithmetic_only(project, refusal, capsys, arithmetic):
     with edited(project, project.first, "provenance/evaluate.json") as file:
         origin = json.loads(file.read_text())
         origin["environment"] |= {"cpu": "abacus"}
+        if arithmetic == "native":
+            origin["kernels"] |= {"CPU": "abacus"}
         origin["environment"]["packages"]["matplotlib"] = "1.0"
         origin["commit"]["revision"] = "0" * 40  # that is enough to see
         file.write_text(json.dumps(origin))
         refusal(project.first)
 
     told = capsys.readouterr().out
-    assert "another cpu may round otherwise: abacus then" in told
+    assert ("evaluate: made on cpu abacus; " in told) == (arithmetic == "native")
     assert "other versions of packages: matplotlib 1.0 (here " in told

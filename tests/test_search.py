@@ -6,14 +6,14 @@ import sqlite3
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 
-import optuna
-import pytest
-import torch
-
 from mnist_cnn import data, results, search, stores, training, workers
 from mnist_cnn.errors import UserError
 from mnist_cnn.params import Tune
 from mnist_cnn.training import Epoch
+
+import optuna
+import pytest
+import torch
 
 SETTINGS = {
     "seed": 0,

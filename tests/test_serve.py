@@ -8,15 +8,15 @@ import socket
 import subprocess
 import sys
 
+from mnist_cnn import data, model
+
 import psutil
 import pytest
 import requests
 import torch
 import yaml
-from mlflow import MlflowClient
-
 from clone import ROOT, empty_store
-from mnist_cnn import data, model
+from mlflow import MlflowClient
 from server import MAKE, free_port, listens, serve
 
 JSON = "application/json"

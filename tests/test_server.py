@@ -7,9 +7,8 @@ import sys
 
 import pytest
 import requests
-from mlflow import MlflowClient
-
 from clone import ROOT
+from mlflow import MlflowClient
 from server import MAKE, free_port, listens, serve
 
 PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob", "carol")}

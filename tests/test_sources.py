@@ -14,13 +14,13 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
-import pytest
-from torchvision.datasets import MNIST, FashionMNIST
-
-from examples import FASHION, idx, on_fashion
 from mnist_cnn import data, sources
 from mnist_cnn.errors import UserError
+
+import numpy as np
+import pytest
+from examples import FASHION, idx, on_fashion
+from torchvision.datasets import MNIST, FashionMNIST
 
 RAW = Path(__file__).parents[1] / data.folder("MNIST")
 FIRST = sources.NAMES[0]

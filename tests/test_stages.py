@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from clone import make_clone
 
 TINY = {

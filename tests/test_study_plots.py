@@ -1,9 +1,9 @@
 """Pictures of a study show all of it, whatever its size, and come out the same each time."""
 
-import pytest
-
 from mnist_cnn import files, search, study_plots
 from mnist_cnn.params import Tune
+
+import pytest
 from test_search import broken_at_high_rates, run, settings
 
 PRINTED = {

@@ -6,19 +6,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import uuid4
 
-import mlflow
-import pytest
-import torch
-from mlflow import MlflowClient
-
 from mnist_cnn import datasets, registry, runs, stores, tracking
 from mnist_cnn.data import Digits
 from mnist_cnn.files import md5
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.provenance import Commit, Provenance
 
+import mlflow
+import pytest
+import torch
+from mlflow import MlflowClient
+
 ORIGIN = Provenance(
-    "train", {"seed": 0, "nested": {"key": 1}}, {"src/train.py": "abc"}, {"x": "1"}, "cpu"
+    "train",
+    {"compute": {"arithmetic": "portable"}, "train": {"seed": 0, "nested": {"key": 1}}},
+    {"src/train.py": "abc"},
+    {"x": "1"},
+    "cpu",
+    {"PyTorch": "AVX2"},
 )
 COMMIT = Commit("0123456789", clean=True, patch=b"")
 
@@ -70,7 +75,7 @@ def test_a_run_tells_what_it_was_made_from(client):
 
     assert run.info.run_name == "train"
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"seed": "0", "nested.key": "1"}
+    assert run.data.params == {"arithmetic": "portable", "seed": "0", "nested.key": "1"}
     assert run.data.tags["git.commit"] == "0123456789"
     assert run.data.tags["git.clean"] == "true"
     origin = json.loads(artifact(run_id, "provenance/train.json"))
@@ -100,7 +105,7 @@ def test_a_run_tells_packages_and_machine(client):
     environment = json.loads(artifact(run_id, "provenance/train.json"))["environment"]
 
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert environment["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert environment["kernels"]["PyTorch"] == torch.backends.cpu.get_cpu_capability()
     assert [file.path for file in client.list_artifacts(run_id, "provenance")] == [
         "provenance/train.json"
     ]

@@ -2,11 +2,11 @@
 
 from itertools import islice
 
-import pytest
-import torch
-
 from mnist_cnn import compute, data, model, training
 from mnist_cnn.params import Hyperparameters
+
+import pytest
+import torch
 
 EPOCHS = 3
 

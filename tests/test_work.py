@@ -3,18 +3,21 @@
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-
-import pytest
-import yaml
 
 from mnist_cnn import stores, work
 from mnist_cnn.errors import FailedWorkError, UserError
 from mnist_cnn.provenance import Provenance
 
-ORIGIN = Provenance("train", {"seed": 0}, {"src/train.py": "abc"}, {"x": "1"}, "cpu")
-OTHER = Provenance("train", {"seed": 1}, {"src/train.py": "abc"}, {"x": "1"}, "cpu")
+import pytest
+import yaml
+
+ORIGIN = Provenance(
+    "train", {"train": {"seed": 0}}, {"src/train.py": "abc"}, {"x": "1"}, "cpu", {"PyTorch": "AVX2"}
+)
+OTHER = replace(ORIGIN, params={"train": {"seed": 1}})
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,7 @@ def project(tmp_path, monkeypatch):
 def record(origin):
     """What DVC writes when the stage has ended."""
     deps = [{"path": path, "md5": md5} for path, md5 in origin.inputs.items()]
-    stage = {"deps": deps, "params": {"params.yaml": {origin.stage: origin.params}}}
+    stage = {"deps": deps, "params": {"params.yaml": origin.params}}
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {origin.stage: stage}}))
 
 

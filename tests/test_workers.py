@@ -9,9 +9,9 @@ import time
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 
-import pytest
-
 from mnist_cnn import workers
+
+import pytest
 
 SCRIPT = """
 import os, sys, time

@@ -7,6 +7,10 @@ the map.
 
 import os
 
+from mnist_cnn import arithmetic
+
+# Before NumPy and PyTorch load.
+arithmetic.prepare()
 # Before PyTorch loads OpenMP: how often a thread that waits for another looks before it sleeps.
 # With its own 300,000, training is 17 times slower where another process keeps a core busy.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

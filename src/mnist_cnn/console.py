@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from mnist_cnn.errors import UserError
+
+from tqdm import tqdm
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -10,13 +10,13 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from mnist_cnn.errors import UserError
+from mnist_cnn.params import IMAGE_SIZE
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from mnist_cnn.errors import UserError
-from mnist_cnn.params import IMAGE_SIZE
 
 CLASSES = 10
 

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_cnn.errors import UserError
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
-
-from mnist_cnn.errors import UserError
 
 # The formats that are read, and how their files are named.
 SUFFIXES = {

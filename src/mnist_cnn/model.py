@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
+
+import torch
+from torch import Tensor, nn
 
 FORMAT = "mnist-cnn"
 VERSION = 1

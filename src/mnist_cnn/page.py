@@ -3,14 +3,14 @@
 from functools import partial
 from typing import Any
 
+from mnist_cnn import console, images, loopback, model
+from mnist_cnn.datasets import DatasetInfo
+from mnist_cnn.errors import UserError
+
 import gradio as gr
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from mnist_cnn import console, images, loopback, model
-from mnist_cnn.datasets import DatasetInfo
-from mnist_cnn.errors import UserError
 
 SIDE = 400  # of the canvas, in pixels
 BRUSH = 14  # its radius, with which digits from half the height of the canvas up are told well

@@ -10,6 +10,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from mnist_cnn import yaml_files
+from mnist_cnn.arithmetic import Arithmetic
+
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,8 +24,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-
-from mnist_cnn import yaml_files
 
 IMAGE_SIZE = 28  # pixels of a side
 
@@ -204,6 +205,14 @@ class Pruner(Section):
     """Epochs of a trial before it may be pruned."""
 
 
+class Compute(Section):
+    """How every stage computes."""
+
+    arithmetic: Arithmetic
+    """`portable`: the same bytes on every x86-64 CPU that has AVX2 and FMA. `native`: the fastest
+    kernels for the CPU, whose results differ from those of other CPUs."""
+
+
 class Download(Section):
     """Which data set, and where it comes from."""
 
@@ -290,8 +299,9 @@ class Evaluate(Section):
 
 
 class Params(Section):
-    """`params.yaml`: one section a stage."""
+    """`params.yaml`: one section a stage, and one for what they share."""
 
+    compute: Compute
     download: Download
     tune: Tune
     train: Train

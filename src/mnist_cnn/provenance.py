@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mnist_cnn import compute, yaml_files
+from mnist_cnn.arithmetic import cpu
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 
@@ -29,13 +30,15 @@ class Provenance:
     """All that determines what a stage computes."""
 
     stage: str
-    params: dict[str, Any]
-    """The section of `params.yaml`, as it stands there."""
+    params: dict[str, dict[str, Any]]
+    """The sections of `params.yaml` that the stage depends on."""
     inputs: dict[str, str]
     """MD5 of each file that the stage depends on, by its path, as in `dvc.lock`."""
     versions: dict[str, str]
     device: str
     """`cpu` or `cuda`."""
+    kernels: dict[str, str]
+    """Which kernels each library computes with; and the CPU, unless they are portable."""
 
     @property
     def fingerprint(self) -> str:
@@ -50,20 +53,26 @@ def of_stage(stage: str) -> Provenance:
     Raises `UserError` when an input of the stage is missing.
     """
     given = yaml_files.read(Path("params.yaml"))
+    defined = yaml_files.read(Path("dvc.yaml"))["stages"][stage]
     # DVC's own resolver would add a fifth of a second to the start of a stage.
     deps = [
-        dep.replace("${download.dataset}", given["download"]["dataset"])
-        for dep in yaml_files.read(Path("dvc.yaml"))["stages"][stage]["deps"]
+        dep.replace("${download.dataset}", given["download"]["dataset"]) for dep in defined["deps"]
     ]
     if missing := [dep for dep in deps if not Path(dep).is_file()]:
         raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` makes what comes before")
     return Provenance(
         stage=stage,
-        params=given[stage],
+        params={section: given[section] for section in defined["params"]},
         inputs={dep: md5(Path(dep)) for dep in deps},
         versions=versions(),
         device=compute.device().type,
+        kernels=_kernels(),
     )
+
+
+def _kernels() -> dict[str, str]:
+    used = compute.kernels()
+    return used if used == compute.PORTABLE_KERNELS else used | {"CPU": cpu()}
 
 
 def versions() -> dict[str, str]:
@@ -81,8 +90,7 @@ def is_recorded(origin: Provenance) -> bool:
         return False
     recorded = stages[origin.stage]
     inputs = {dep["path"]: dep["md5"] for dep in recorded["deps"]}
-    given = recorded["params"]["params.yaml"][origin.stage]
-    return inputs == origin.inputs and given == origin.params
+    return inputs == origin.inputs and recorded["params"]["params.yaml"] == origin.params
 
 
 def environment() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mnist_cnn import data, files, yaml_files
+from mnist_cnn import arithmetic, data, files, yaml_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.provenance import Commit, Provenance
 
@@ -107,9 +107,12 @@ def other_inputs(origin: Provenance, folder: Path) -> list[str]:
         for name, digest in origin.inputs.items()
         if not (folder / name).is_file() or files.md5(folder / name) != digest
     ]
-    if yaml_files.read(folder / "params.yaml").get(origin.stage) != origin.params:
-        others.append(f"params.yaml: {origin.stage}")
-    return others
+    given = yaml_files.read(folder / "params.yaml")
+    return others + [
+        f"params.yaml: {section}"
+        for section, values in origin.params.items()
+        if given.get(section) != values
+    ]
 
 
 def repro(folder: Path, stage: str, *, force: bool) -> bool:
@@ -171,10 +174,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """That of this process, but for where this clone keeps its state."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_STATE)}
-    if given := kept.get("MNIST_DIR"):
-        kept["MNIST_DIR"] = str(Path(given).resolve())
+    """That of this process without where this clone keeps its state, and without its arithmetic."""
+    given = arithmetic.environment_without()
+    kept = {name: value for name, value in given.items() if not name.startswith(_STATE)}
+    if mnist := kept.get("MNIST_DIR"):
+        kept["MNIST_DIR"] = str(Path(mnist).resolve())
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     site = {} if folder == Path() else {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site")}
     return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | site

@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-
 from mnist_cnn import registry, runs
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.provenance import Commit, Provenance
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")  # of an MD5, and of MLflow's ids too
 
@@ -133,7 +133,7 @@ def read(run: Run, folder: Path) -> tuple[Record, TrialRecord | None]:
 
 
 def _source(file: Path, run_id: str) -> Source:
-    content = json.loads(file.read_text())
+    content = _upgrade(json.loads(file.read_text()))
     patch = file.with_suffix(".patch")
     if not content["commit"]:
         raise UserError(f"run {run_id} was made outside git, and names no commit")
@@ -142,6 +142,15 @@ def _source(file: Path, run_id: str) -> Source:
         Commit(**content["commit"], patch=patch.read_bytes() if patch.exists() else b""),
         content["environment"],
     )
+
+
+def _upgrade(content: dict[str, Any]) -> dict[str, Any]:
+    """A record as this version writes it; earlier ones had one section, and no `kernels`."""
+    if "kernels" in content:
+        return content
+    environment = content["environment"]
+    kernels = {"PyTorch": environment["cpu_capability"], "CPU": environment["cpu"]}
+    return content | {"params": {content["stage"]: content["params"]}, "kernels": kernels}
 
 
 def _trial(client: MlflowClient, run: Run) -> TrialRecord:

@@ -6,6 +6,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from mnist_cnn import runs, stores
+from mnist_cnn.datasets import INFO, DatasetInfo
+from mnist_cnn.errors import UserError
+
 import mlflow
 import mlflow.pytorch
 from mlflow import MlflowClient
@@ -15,10 +19,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
-
-from mnist_cnn import runs, stores
-from mnist_cnn.datasets import INFO, DatasetInfo
-from mnist_cnn.errors import UserError
 
 MODEL = INFO["MNIST"].model  # where a person names none
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mnist_cnn import stores
+from mnist_cnn.files import md5
+from mnist_cnn.provenance import Commit, Provenance, environment
+from mnist_cnn.views import VIEWS
+
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-
-from mnist_cnn import stores
-from mnist_cnn.files import md5
-from mnist_cnn.provenance import Commit, Provenance, environment
-from mnist_cnn.views import VIEWS
 
 # What it does by itself, such as making its tables, is no news to who waits for a result.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -98,7 +98,8 @@ def of_work(
     found = search(f"tags.work = '{work}'")
     with _active(found, provenance.stage, tags) as now:
         with asking():
-            mlflow.log_params(_flatten(provenance.params) | dict(hyperparameters or {}))
+            params = {k: v for section in provenance.params.values() for k, v in section.items()}
+            mlflow.log_params(_flatten(params) | dict(hyperparameters or {}))
         _log_provenance(provenance, commit)
         yield now.info.run_id
 

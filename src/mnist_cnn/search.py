@@ -17,6 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mnist_cnn import compute, stores
+from mnist_cnn.data import Digits
+from mnist_cnn.errors import FailedWorkError
+from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
+from mnist_cnn.results import State, Trial, cause_of
+from mnist_cnn.training import Epoch, build, derive_seed, fit
+
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -26,13 +33,6 @@ from optuna.distributions import (
 )
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
-
-from mnist_cnn import compute, stores
-from mnist_cnn.data import Digits
-from mnist_cnn.errors import FailedWorkError
-from mnist_cnn.params import Choices, Distribution, Hyperparameters, IntRange, Pruner, Sampler, Tune
-from mnist_cnn.results import State, Trial, cause_of
-from mnist_cnn.training import Epoch, build, derive_seed, fit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -158,8 +158,19 @@ def propose(
     proposals = []
     for number in numbers:
         study.sampler = _sampler(tune.sampler, derive_seed(tune.seed, number, 0))
-        proposals.append(study.ask(space).params)
+        proposed = study.ask(space).params
+        proposals.append({name: _rounded(value, space[name]) for name, value in proposed.items()})
     return proposals
+
+
+def _rounded(value: Any, distribution: BaseDistribution) -> Any:
+    """A proposal with 6 significant digits: the last ones depend on the version of the C library.
+
+    Its `erf`, from which TPE draws, rounds differently from glibc 2.43 on.
+    """
+    if not isinstance(distribution, FloatDistribution) or distribution.step:
+        return value
+    return min(max(float(f"{value:.6g}"), distribution.low), distribution.high)
 
 
 def run_trial(

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
+from mnist_cnn import console, data
+from mnist_cnn.errors import UserError
+from mnist_cnn.files import write_bytes
+
 import requests
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 from torchvision import datasets
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
-
-from mnist_cnn import console, data
-from mnist_cnn.errors import UserError
-from mnist_cnn.files import write_bytes
 
 NAMES = tuple(name for pair in data.FILES.values() for name in pair)
 

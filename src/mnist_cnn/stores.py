@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from textwrap import shorten
 
+from mnist_cnn.errors import UserError
+
 from filelock import FileLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from mnist_cnn.errors import UserError
 
 
 def root() -> Path:

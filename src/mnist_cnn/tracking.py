@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_cnn import console, runs, stores
+from mnist_cnn.data import Digits
+
 import mlflow
 import mlflow.data
 from mlflow import MlflowClient
@@ -22,9 +25,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
     MLFLOW_USER,
 )
-
-from mnist_cnn import console, runs, stores
-from mnist_cnn.data import Digits
 
 # Of the examples of a split, as MLflow names them.
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}

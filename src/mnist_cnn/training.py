@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
-
 from mnist_cnn.data import Digits, augment
 from mnist_cnn.errors import FailedWorkError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.model import DeepCNN
 from mnist_cnn.params import Hyperparameters
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 
 class DivergedError(FailedWorkError):

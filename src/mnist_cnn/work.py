@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 from mnist_cnn import console, stores
 from mnist_cnn.errors import FailedWorkError
 from mnist_cnn.files import write_json, write_text
 from mnist_cnn.provenance import Provenance, is_recorded
+
+from filelock import FileLock, Timeout
 
 
 @dataclass(frozen=True)

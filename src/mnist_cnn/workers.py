@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from joblib import cpu_count
 from torch import multiprocessing
 
 T = TypeVar("T")
+
+
+def fitting(threads: int) -> int:
+    """How many processes of so many threads this machine has cores for, at least 1."""
+    cores: int = cpu_count()
+    return max(1, cores // threads)
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mnist_cnn.errors import UserError
+
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-
-from mnist_cnn.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
 
