@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mnist_cnn import arithmetic
@@ -104,14 +105,27 @@ def undisturbed(tmp_path_factory):
     return clone
 
 
+@pytest.fixture(scope="module")
+def foreign_clones(tmp_path_factory):
+    """Clones in which the pipeline ran on a foreign CPU, by its name."""
+
+    def run(cpu):
+        folder = tmp_path_factory.mktemp(cpu)
+        script = emulated_python(folder / "venv", cpu)
+        clone = make_clone(folder / "clone")
+        clone.set_params(TINY)
+        clone.run("dvc", "repro", "download")
+        clone.run("dvc", "repro", PATH=f"{script.parent}:{clone.environment['PATH']}")
+        return clone
+
+    with ThreadPoolExecutor() as executor:  # each takes minutes, mostly of imports
+        return dict(zip(CPUS, executor.map(run, CPUS), strict=True))
+
+
 @emulated
 @pytest.mark.parametrize("cpu", CPUS)
-def test_the_pipeline_makes_the_same_files_on_a_foreign_cpu(cpu, undisturbed, tmp_path):
-    clone = make_clone(tmp_path / "clone")
-    clone.set_params(TINY)
-    script = emulated_python(tmp_path / "venv", cpu)
-
-    clone.run("dvc", "repro", PATH=f"{script.parent}:{clone.environment['PATH']}")
+def test_the_pipeline_makes_the_same_files_on_a_foreign_cpu(cpu, undisturbed, foreign_clones):
+    clone = foreign_clones[cpu]
 
     reports = [str(path.relative_to(clone.folder)) for path in clone.folder.glob("reports/**/*.*")]
     assert len(reports) > 25
