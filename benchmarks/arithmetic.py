@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 
-from mnist_cnn import arithmetic, compute, data, params
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import arithmetic, compute, data
+from mnist_cnn.learning.params import Hyperparameters, load_hyperparameters
 
 import article
 from floor import BEST, fit
@@ -23,14 +25,14 @@ KINDS = ("native", "portable")
 
 def answer() -> None:
     """Read lines `network,threads`; print the seconds of one epoch of `fit` for each."""
-    train = data.load("train", data.folder("MNIST"))
-    _, best = params.load_hyperparameters(BEST)
-    theirs = params.Hyperparameters.model_validate(article.HYPERPARAMETERS)
+    train = data.load("train", idx.folder("MNIST"))
+    _, best = load_hyperparameters(BEST)
+    theirs = Hyperparameters.model_validate(article.HYPERPARAMETERS)
     for line in sys.stdin:
         name, threads = line.strip().split(",")
         compute.configure(int(threads))
-        (digits,) = data.subset(train, (NETWORKS[name],), seed=0)
-        print(fit(theirs if name == "the article's" else best, digits), flush=True)
+        (examples,) = data.subset(train, (NETWORKS[name],), seed=0)
+        print(fit(theirs if name == "the article's" else best, examples), flush=True)
 
 
 def start(kind: str) -> "subprocess.Popen[str]":

@@ -1,8 +1,8 @@
-"""Baseline: the article's training, told again plainly, one PIL image at a time.
+"""Baseline: the training of the article, written anew: one PIL image at a time.
 
     python benchmarks/article.py --epochs 5
 
-Images come from the files of `download`, through a `DataLoader`.
+The images come from the files of `download`, through a `DataLoader`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-# The best network of the article's search and its training, as below, in the words of `fit`.
+# The same network and training, as hyperparameters for `fit`.
 HYPERPARAMETERS = {
     "conv1_out_channels": 88,
     "conv2_out_channels": 237,

@@ -1,9 +1,9 @@
-"""How near `fit` is to bare arithmetic: forward, backward and step on one batch, over and over.
+"""How close `fit` is to bare arithmetic: forward, backward and optimiser step on one batch.
 
     python benchmarks/floor.py
 
-`fit` selects and augments its batches, follows its schedule, counts its hits and keeps a
-checkpoint besides. Both take turns, with the same network, batch size and number of steps.
+`fit` also selects and augments batches, follows a schedule, computes metrics and saves a
+checkpoint. Both take turns, with the same network, batch size and number of steps.
 """
 
 import argparse
@@ -13,7 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from mnist_cnn import compute, data, params, training
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import compute, data, training
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.params import Hyperparameters, load_hyperparameters
 
 import article
 import torch
@@ -22,29 +25,29 @@ from torch.nn import functional as F
 BEST = Path("reports/tune/best_params.json")
 
 
-def bare(hyperparameters: params.Hyperparameters, digits: data.Digits) -> float:
-    """Seconds of an epoch's steps on one batch."""
+def bare(hyperparameters: Hyperparameters, examples: Examples) -> float:
+    """Seconds of the steps of an epoch, all on one batch."""
     model = training.build(hyperparameters, seed=0).train()
-    # Nothing is learnt: gradients of a batch known by heart are denormal numbers, which are slow.
+    # A rate of 0: once the network has memorised the batch, gradients become denormal and slow.
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-    images, labels = digits.select(torch.arange(hyperparameters.batch_size))
+    images, labels = examples.select(torch.arange(hyperparameters.batch_size))
     begun = time.perf_counter()
-    for _ in range(math.ceil(len(digits.labels) / hyperparameters.batch_size)):
+    for _ in range(math.ceil(len(examples.labels) / hyperparameters.batch_size)):
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
     return time.perf_counter() - begun
 
 
-def fit(hyperparameters: params.Hyperparameters, digits: data.Digits) -> float:
-    """Seconds of an epoch of `fit`, with a checkpoint at its end."""
+def fit(hyperparameters: Hyperparameters, examples: Examples) -> float:
+    """Seconds of an epoch of `fit`, with a checkpoint."""
     model = training.build(hyperparameters, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         for _ in training.fit(
             model,
             hyperparameters,
-            digits,
+            examples,
             epochs=1,
             seed=0,
             checkpoint=Path(folder, "checkpoint.pt"),
@@ -59,20 +62,20 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_000, help="examples (default 10,000)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each (default 5)")
     options = parser.parse_args()
-    train = data.load("train", data.folder("MNIST"))
-    _, best = params.load_hyperparameters(BEST)
+    train = data.load("train", idx.folder("MNIST"))
+    _, best = load_hyperparameters(BEST)
 
     print("| network | threads | bare, s | `fit`, s | ratio |")
     print("|---|--:|--:|--:|--:|")
     for name, hyperparameters, threads, repeats in [
         ("the best of the study", best, 1, options.repeats),
         ("the best of the study", best, 2, options.repeats),
-        ("the article's", params.Hyperparameters.model_validate(article.HYPERPARAMETERS), 2, 3),
+        ("the article's", Hyperparameters.model_validate(article.HYPERPARAMETERS), 2, 3),
     ]:
         compute.configure(threads)
-        (digits,) = data.subset(train, (options.size,), seed=0)
+        (examples,) = data.subset(train, (options.size,), seed=0)
         pairs = [
-            (bare(hyperparameters, digits), fit(hyperparameters, digits))
+            (bare(hyperparameters, examples), fit(hyperparameters, examples))
             for _ in range(repeats + 1)
         ][1:]  # the first one warms
         floor, ours = map(statistics.median, zip(*pairs, strict=True))

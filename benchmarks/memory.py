@@ -1,9 +1,8 @@
-"""The largest memory that a command and all its processes hold together.
+"""The peak memory of a command and all its processes.
 
     python benchmarks/memory.py dvc repro --force
 
-Pages that several processes share, as libraries and the images of a search are, count once: it is
-the sum of their proportional set sizes. Linux only.
+It is the sum of their proportional set sizes, so pages that processes share count once. Linux only.
 """
 
 import argparse
@@ -14,8 +13,8 @@ from contextlib import suppress
 import psutil
 
 
-def held(process: psutil.Process) -> int:
-    """Bytes that a process and its descendants hold now."""
+def memory(process: psutil.Process) -> int:
+    """Bytes that a process and its descendants use now."""
     total = 0
     for each in (process, *process.children(recursive=True)):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -31,7 +30,7 @@ def main() -> None:
     peak = 0
     while process.poll() is None:
         with suppress(psutil.NoSuchProcess):
-            peak = max(peak, held(process))
+            peak = max(peak, memory(process))
         time.sleep(0.25)
     print(f"{peak / 1e6:,.0f} MB at most")
     sys.exit(process.returncode)

@@ -1,4 +1,4 @@
-"""What a search costs besides its trials, and what workers gain.
+"""What a search costs besides its trials, and how much faster it is with more workers.
 
 python benchmarks/search.py
 """
@@ -13,8 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_cnn import data, params, search, stores, workers
-from mnist_cnn.training import Epoch
+from mnist_cnn import params, stores
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import data
+from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search import executors, study
+from mnist_cnn.search.params import Tune
+from mnist_cnn.search.trial import Objective, train_network
 
 import optuna
 
@@ -28,26 +33,26 @@ def trivial(
         yield Epoch(epoch, 0.0, 0.0, 0.0, 1 - (rate - 0.01) ** 2 - 0.1 / epoch)
 
 
-def seconds(tune: params.Tune, objective: search.Objective, executor: Executor) -> float:
-    """How long a search takes, with its study in a file."""
+def seconds(tune: Tune, objective: Objective, executor: Executor) -> float:
+    """Seconds of a search with its study in a file."""
     with tempfile.TemporaryDirectory() as folder:
-        study = search.open_study("benchmark", f"sqlite:///{folder}/optuna.db")
+        record = study.open_study("benchmark", f"sqlite:///{folder}/optuna.db")
         begun = time.perf_counter()
-        for _ in search.search(tune, objective, study, executor):
+        for _ in study.search(tune, objective, record, executor):
             pass
         return time.perf_counter() - begun
 
 
-def occupation(study: optuna.Study) -> tuple[float, float, float]:
+def occupation(record: optuna.Study) -> tuple[float, float, float]:
     """How a study in Optuna's storage used its time.
 
     Returns:
-        Seconds from its first trial's start to its last one's end; of these, the fraction in which
-        no trial ran, and the number of trials that ran at once on average.
+        Seconds from the start of the first trial to the end of the last; the fraction of them in
+        which no trial ran; the mean number of trials that ran at once.
     """
     trials = sorted(
         (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
-        for trial in study.get_trials(deepcopy=False)
+        for trial in record.get_trials(deepcopy=False)
     )
     begun, end = trials[0][0], trials[0][0]
     idle = 0.0
@@ -69,7 +74,7 @@ def main() -> None:
 
     print("| trials that take no time | seconds | a trial, ms |")
     print("|--:|--:|--:|")
-    with workers.pool(1) as executor:
+    with executors.process_pool(1) as executor:
         executor.submit(int).result()
         for trials in options.trials:
             taken = seconds(tune.model_copy(update={"trials": trials}), trivial, executor)
@@ -79,18 +84,18 @@ def main() -> None:
         update={"trials": 2 * tune.round_size, "epochs": 1, "train_size": 10_000}
     )
     train, validation = data.subset(
-        data.load("train", data.folder("MNIST")),
+        data.load("train", idx.folder("MNIST")),
         (short.train_size, short.validation_size),
         short.seed,
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()
-    objective = partial(search.train_network, tune=short, train=train, validation=validation)
+    objective = partial(train_network, tune=short, train=train, validation=validation)
     print("\n| workers | seconds | trials a second, of the first row's |")
     print("|--:|--:|--:|")
     alone = 0.0
     for size in options.workers:
-        with workers.pool(size) as executor:
+        with executors.process_pool(size) as executor:
             seconds(short, objective, executor)  # starts and warms the processes
             taken = statistics.median(
                 seconds(short, objective, executor) for _ in range(options.repeats)
@@ -104,8 +109,8 @@ def main() -> None:
     for summary in optuna.get_all_study_summaries(storage):
         if not summary.n_trials:
             continue
-        study = optuna.load_study(study_name=summary.study_name, storage=storage)
-        span, idle, at_once = occupation(study)
+        record = optuna.load_study(study_name=summary.study_name, storage=storage)
+        span, idle, at_once = occupation(record)
         name, count = summary.study_name, summary.n_trials
         print(f"| {name} | {count} | {span:.0f} | {idle:.1%} | {at_once:.2f} |")
 

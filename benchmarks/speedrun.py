@@ -1,11 +1,11 @@
-"""How soon `fit` is as accurate as the article, beside what it is measured against.
+"""How fast `fit` reaches the accuracy of the article, compared with two baselines.
 
     python benchmarks/speedrun.py --article
 
-Times are of training alone, from tensors in memory to the trained network; `fit` and the recipe of
-`one_epoch.py` take turns, so that a busy machine slows them alike. Of the article's training, from
-files, with `--article` one epoch of its five is timed after them. What `fit` trains is in
-`speedrun.yaml`, and was chosen with `--validation`, so that the test set judges what is fixed.
+Times are of the training alone, from tensors in memory to the trained network. `fit` and the recipe
+of `one_epoch.py` take turns. With `--article`, one of the five epochs of the article's training is
+timed as well, from files. The recipe of `fit` is in `speedrun.yaml`. It was chosen with
+`--validation`, never on the test set.
 """
 
 import argparse
@@ -15,7 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mnist_cnn import compute, data, params, training, yaml_files
+from mnist_cnn import yaml_files
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import compute, data, training
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.params import Hyperparameters
 
 import article
 import one_epoch
@@ -27,35 +31,33 @@ RECIPE = Path(__file__).with_name("speedrun.yaml")
 BASELINE = "one epoch, `channels_last`"
 
 
-def fit(
-    hyperparameters: params.Hyperparameters, digits: data.Digits, epochs: int, seed: int
-) -> nn.Module:
+def fit(hyperparameters: Hyperparameters, examples: Examples, epochs: int, seed: int) -> nn.Module:
     """Train as the stages do, with `build` and `fit`."""
     model = training.build(hyperparameters, seed)
-    for _ in training.fit(model, hyperparameters, digits, epochs=epochs, seed=seed):
+    for _ in training.fit(model, hyperparameters, examples, epochs=epochs, seed=seed):
         pass
     return model
 
 
 def timed(train: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
-    """What `train` returns, and the seconds it took."""
+    """The result of `train`, and the seconds it took."""
     begun = time.perf_counter()
     model = train()
     return model, time.perf_counter() - begun
 
 
 def megaflops(model: nn.Module) -> float:
-    """Millions of operations to learn from one example, forward and backward."""
+    """Millions of floating-point operations for one example, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(2, 1, 28, 28)).sum().backward()
     return counter.get_total_flops() / 2e6
 
 
-def time_the_article(digits: data.Digits) -> float:
-    """Seconds of the article's training; prints them beside those of `fit` with its network."""
-    hyperparameters = params.Hyperparameters.model_validate(article.HYPERPARAMETERS)
+def time_the_article(examples: Examples) -> float:
+    """Seconds of the article's training. Prints them, and those of `fit` for its network."""
+    hyperparameters = Hyperparameters.model_validate(article.HYPERPARAMETERS)
     model, theirs = timed(lambda: next(article.train(epochs=1, seed=0)))
-    _, ours = timed(partial(fit, hyperparameters, digits, 1, 0))
+    _, ours = timed(partial(fit, hyperparameters, examples, 1, 0))
     print(
         f"the article's training: 5 × {theirs:.0f} s, {megaflops(model):.1f} MFLOP an example; "
         f"the same in `fit`: 5 × {ours:.0f} s, {ours / theirs:.2f} of it\n"
@@ -73,17 +75,17 @@ def main() -> None:
         "--article", action="store_true", help="time an epoch of the article's training too"
     )
     parser.add_argument(
-        "--validation", action="store_true", help="judge on 5,000 of the training images"
+        "--validation", action="store_true", help="evaluate on 5,000 of the training images"
     )
     options = parser.parse_args()
     compute.configure(options.threads)
 
-    everything = data.load("train", data.folder("MNIST"))
-    train, test = everything, data.load("test", data.folder("MNIST"))
+    everything = data.load("train", idx.folder("MNIST"))
+    train, test = everything, data.load("test", idx.folder("MNIST"))
     if options.validation:
         train, test = data.subset(everything, (55_000, 5_000), seed=0)
     recipe = yaml_files.read(options.recipe)
-    hyperparameters = params.Hyperparameters.model_validate(recipe["hyperparameters"])
+    hyperparameters = Hyperparameters.model_validate(recipe["hyperparameters"])
     trainings: dict[str, Callable[[int], nn.Module]] = {
         BASELINE: partial(one_epoch.train, one_epoch.prepare(train)),
         **{

@@ -1,4 +1,4 @@
-"""What a person waits for besides the arithmetic: imports, a run with nothing to do, answers.
+"""What users wait for besides training: imports, `dvc repro` with nothing to do, predictions.
 
 python benchmarks/startup.py   # in a clone that has run `dvc repro`
 """
@@ -11,23 +11,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from mnist_cnn import data
+from mnist_cnn.datasets import idx
 
 from PIL import Image
 
 
 def seconds(command: list[str]) -> float:
-    """How long a command takes, which must end well."""
+    """Seconds of a command that must succeed."""
     begun = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - begun
 
 
 def write_images(folder: Path, count: int) -> None:
-    """The first test images as PNG files."""
-    for number, pixels in enumerate(
-        data.load("test", data.folder("MNIST")).images[:count, 0].numpy()
-    ):
+    """Write the first test images as PNG files."""
+    images, _ = idx.read("test", idx.folder("MNIST"))
+    for number, pixels in enumerate(images[:count]):
         Image.fromarray(pixels).save(folder / f"{number:05}.png", compress_level=1)
 
 

@@ -1,19 +1,20 @@
-"""Stage `download`: get the files of the data set from the first source that has them, checked."""
+"""Stage `download`: get the files of the data set from the first source that has them."""
 
 import argparse
 
-from mnist_cnn import console, data, params, sources
+from mnist_cnn import console, params
+from mnist_cnn.datasets import idx, sources
 
 
 def main() -> None:
-    """Download and say where from."""
-    console.options(argparse.ArgumentParser(description=__doc__))
+    """Download, and print the source."""
+    console.parse_args(argparse.ArgumentParser(description=__doc__))
     download = params.load().download
-    raw = data.folder(download.dataset)
+    raw = idx.folder(download.dataset)
     source, failures = sources.download(download.dataset, download.sources, download.timeout, raw)
     for failure in failures:
-        console.say(f"passed over {failure}")
-    console.say(f"{raw}: the four files, from {source}")
+        console.write(f"skipped {failure}")
+    console.write(f"{raw}: four files from {source}")
 
 
 if __name__ == "__main__":

@@ -1,194 +1,120 @@
-"""Stage `evaluate`: look at the test set, once; report every figure; register the model."""
+"""Stage `evaluate`: evaluate the model on the test set, and register it."""
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from mnist_cnn import (
-    arithmetic,
-    compute,
-    console,
-    data,
-    datasets,
-    files,
-    metrics,
-    model,
-    model_card,
-    notes,
-    params,
-    plots,
-    probes,
-    provenance,
-    registry,
-    runs,
-    tracking,
-    work,
-)
+from mnist_cnn import console, files, params
+from mnist_cnn.datasets import idx
+from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
 from mnist_cnn.errors import UserError
-
-import numpy as np
-from numpy.typing import NDArray
+from mnist_cnn.evaluation import metrics, model_card, out_of_distribution, report
+from mnist_cnn.evaluation.params import Evaluate
+from mnist_cnn.evaluation.report import Report
+from mnist_cnn.learning import arithmetic, compute, data, model
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.model import DeepCNN
+from mnist_cnn.learning.params import load_hyperparameters
+from mnist_cnn.reproduce import jobs, provenance
+from mnist_cnn.reproduce.provenance import Provenance
+from mnist_cnn.tracking import notes, registry
+from mnist_cnn.tracking.run import resume_run_by_output
 
 REPORTS = Path("reports/evaluate")
 CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
-TRAINING = Path("reports/train/metrics.json")
+TRAINING_METRICS = Path("reports/train/metrics.json")
 BEST_PARAMS = Path("reports/tune/best_params.json")
 
 
-class Report(NamedTuple):
-    """Figures of the test set, as `metrics` names them."""
-
-    summary: dict[str, float]
-    per_class: list[dict[str, float]]
-    confusion: NDArray[np.int64]
-
-
 def main() -> None:
-    """Judge the model on the test set, write the report, complete the model's run, register it."""
-    console.options(argparse.ArgumentParser(description=__doc__))
-    given = params.load()
-    arithmetic.ensure(given.compute.arithmetic)
-    device = compute.configure(given.evaluate.threads, given.compute.arithmetic)
-    evaluate, dataset = given.evaluate, given.download.dataset
-    raw, about = data.folder(dataset), datasets.INFO[dataset]
+    """Evaluate, write the report and the model card, and continue the run of the training."""
+    console.parse_args(argparse.ArgumentParser(description=__doc__))
+    settings = params.load()
+    arithmetic.ensure(settings.compute.arithmetic)
+    evaluate, dataset = settings.evaluate, settings.download.dataset
+    device = compute.configure(evaluate.threads, settings.compute.arithmetic)
+    description = DESCRIPTIONS[dataset]
     origin = provenance.of_stage("evaluate")
-    training = json.loads(TRAINING.read_text())
-    network, learnt = model.load(MODEL)
-    if learnt != dataset:
-        raise UserError(f"{MODEL}: has learnt {learnt!r}; `dvc repro` trains one on {dataset}")
-    (digits,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
-    probabilities = model.predict(network.to(device), digits.images.to(device)).cpu().numpy()
+    training_metrics = json.loads(TRAINING_METRICS.read_text())
+    network, trained_on = model.load(MODEL)
+    if trained_on != dataset:
+        raise UserError(f"{MODEL}: trained on {trained_on!r}; `dvc repro` trains on {dataset}")
+    raw = idx.folder(dataset)
+    (examples,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
+    network = network.to(device)
+    probabilities = model.predict(network, examples.images.to(device)).cpu().numpy()
 
-    report = _write_report(evaluate, digits, probabilities, about.classes)
-    _write_card(evaluate, about, origin, training, network, digits, report)
-    summary = report.summary
-    console.say(
-        f"test accuracy {summary['accuracy']:.2%} "
-        f"({summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%} "
-        f"at {100 * evaluate.confidence:.6g}% confidence), {summary['mistakes']} mistakes"
+    result = report.compute(examples.labels.numpy(), probabilities, evaluate)
+    report.write(result, examples.images[:, 0].numpy(), description.classes, REPORTS)
+    _write_card(evaluate, description, origin, training_metrics, network, examples, result)
+    summary = result.summary
+    level = f"{100 * evaluate.confidence:.6g}%"
+    console.write(
+        f"test accuracy {summary['accuracy']:.2%} ({level} interval "
+        f"{summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%}), "
+        f"{summary['mistakes']} mistakes"
     )
 
-    images, _ = data.paths("test", raw)
-    note = notes.model(training, summary, dataset=about.name, confidence=evaluate.confidence)
-    with runs.that_made(MODEL, "train", origin, provenance.commit()) as run:
-        tracking.log_metrics(summary, prefix="test_")
-        tracking.log_dataset(dataset, "test", digits, images)
-        tracking.log_folder(REPORTS)
-        runs.log_made(CARD)
-        tracking.describe(run, note)
-        tested = registry.Tested(
-            accuracy=summary["accuracy"],
-            mistakes=int(summary["mistakes"]),
-            examples=len(digits.labels),
-            data=digits.digest(),
+    note = notes.evaluation(
+        training_metrics, summary, dataset=description.name, confidence=evaluate.confidence
+    )
+    with resume_run_by_output(MODEL, "train") as run:
+        run.log_provenance("evaluate", origin.document(), origin.patch)
+        run.log_metrics(summary, prefix="test_")
+        run.log_dataset(dataset, "test", examples, idx.paths("test", raw)[0])
+        run.log_folder(REPORTS)
+        run.log_outputs(CARD)
+        run.set_note(note)
+        registered = registry.register(
+            run,
+            description,
+            network.cpu(),
+            MODEL,
+            examples.images[:2],
+            registry.Result(
+                accuracy=summary["accuracy"],
+                mistakes=int(summary["mistakes"]),
+                examples=len(examples.labels),
+                data=examples.digest(),
+            ),
+            note,
         )
-        registered = registry.register(about, network.cpu(), MODEL, digits.images[:2], tested, note)
-    work.sweep()  # DVC has recorded the training by now
-    console.say(f"registered as {registered}")
-
-
-def _write_report(
-    evaluate: params.Evaluate,
-    digits: data.Digits,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-) -> Report:
-    """Write tables and figures, and return what the model card tells of too."""
-    labels = digits.labels.numpy()
-    guesses = metrics.predicted(probabilities)
-    summary = metrics.summary(
-        labels, probabilities, confidence=evaluate.confidence, bins=evaluate.calibration_bins
-    )
-    per_class = metrics.per_class(labels, probabilities, confidence=evaluate.confidence)
-    confusion = metrics.confusion_matrix(labels, probabilities)
-    roc = metrics.roc_curves(labels, probabilities)
-    precision_recall = metrics.precision_recall_curves(labels, probabilities)
-    bins = metrics.reliability(
-        labels, probabilities, evaluate.calibration_bins, confidence=evaluate.confidence
-    )
-    worst = metrics.worst_mistakes(labels, probabilities, evaluate.worst_mistakes)
-    report = metrics.classification_report(labels, probabilities)
-
-    files.write_json(REPORTS / "metrics.json", summary)
-    files.write_json(REPORTS / "per_class.json", per_class)
-    files.write_json(REPORTS / "classification_report.json", report)
-    files.write_csv(
-        REPORTS / "predictions.csv",
-        [
-            {"label": label, "prediction": guess} | {f"p{k}": float(p) for k, p in enumerate(row)}
-            for label, guess, row in zip(labels, guesses, probabilities, strict=True)
-        ],
-    )
-    files.write_csv(
-        REPORTS / "confusion_matrix.csv",
-        [
-            {"true": str(k)} | {str(i): count for i, count in enumerate(row)}
-            for k, row in enumerate(confusion.tolist())
-        ],
-    )
-    files.write_csv(REPORTS / "reliability.csv", [asdict(row) for row in bins])
-    for name, curves, x, y in (
-        ("roc", roc, "fpr", "tpr"),
-        ("precision_recall", precision_recall, "recall", "precision"),
-    ):
-        files.write_csv(
-            REPORTS / f"{name}.csv",
-            [
-                {"class": which, x: float(a), y: float(b)}
-                for which, curve in curves.items()
-                for a, b in zip(curve.x, curve.y, strict=True)
-            ],
-        )
-    for name, figure in {
-        "confusion_matrix": plots.confusion_matrix(confusion, classes),
-        "roc": plots.roc(roc, classes),
-        "precision_recall": plots.precision_recall(precision_recall, classes),
-        "reliability": plots.reliability(bins, summary["calibration_error"]),
-        "per_class_accuracy": plots.per_class_accuracy(per_class, summary["accuracy"], classes),
-        "mistakes": plots.mistakes(
-            digits.images[worst, 0].numpy(),
-            labels[worst],
-            guesses[worst],
-            probabilities[worst].max(1),
-            classes,
-        ),
-    }.items():
-        files.write_png(REPORTS / f"{name}.png", figure)
-    return Report(summary, per_class, confusion)
+    jobs.delete_recorded()  # DVC has recorded the training by now
+    console.write(f"registered: {registered}")
 
 
 def _write_card(
-    evaluate: params.Evaluate,
-    dataset: datasets.DatasetInfo,
-    origin: provenance.Provenance,
-    training: Mapping[str, Any],
-    network: model.DeepCNN,
-    digits: data.Digits,
-    report: Report,
+    evaluate: Evaluate,
+    description: Description,
+    origin: Provenance,
+    training_metrics: dict[str, Any],
+    network: DeepCNN,
+    examples: Examples,
+    result: Report,
 ) -> None:
-    """Show the model what it does not know too, and write its card."""
+    """Measure the confidence on unusual images, and write the model card."""
     device = next(network.parameters()).device
-    sure = {
+    unusual = out_of_distribution.unusual_images(examples.images, description.noun, seed=0)
+    confidences = {
         kind: model.predict(network, images.to(device)).amax(1).cpu()
-        for kind, images in probes.probes(digits.images, dataset.thing, seed=0).items()
+        for kind, images in unusual.items()
     }
-    card = model_card.Facts(
-        dataset=dataset,
+    made_from = ("data/", "models/", "reports/")
+    facts = model_card.Facts(
+        dataset=description,
         architecture=network.architecture,
-        hyperparameters=params.load_hyperparameters(BEST_PARAMS)[0],
-        training=training,
-        summary=report.summary,
+        hyperparameters=load_hyperparameters(BEST_PARAMS)[0],
+        training=training_metrics,
+        summary=result.summary,
         confidence=evaluate.confidence,
-        per_class=report.per_class,
-        confusions=metrics.confusions(report.confusion, 5),
-        limits=probes.sureness(sure),
-        inputs={path: md5 for path, md5 in origin.inputs.items() if not path.startswith("src/")},
+        per_class=result.per_class,
+        most_confused=metrics.most_confused(result.confusion_matrix, 5),
+        unusual_images=out_of_distribution.confidence_summary(confidences),
+        inputs={p: md5 for p, md5 in origin.inputs.files.items() if p.startswith(made_from)},
     )
-    files.write_text(CARD, model_card.render(card))
+    files.write_text(CARD, model_card.render(facts))
 
 
 if __name__ == "__main__":

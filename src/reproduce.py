@@ -1,4 +1,4 @@
-"""Make the result of an MLflow run again, from git, and compare it with what the run has."""
+"""Rebuild the result of an MLflow run from git, and compare it with what the run has."""
 
 import argparse
 import re
@@ -6,29 +6,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mnist_cnn import comparison, compute, console, provenance, rebuild, records
+from mnist_cnn import console
 from mnist_cnn.errors import UserError
+from mnist_cnn.learning import compute
+from mnist_cnn.reproduce import comparison, provenance, run_record, worktree
+from mnist_cnn.reproduce.provenance import Inputs
+from mnist_cnn.reproduce.run_record import RunRecord, TrialRecord
+
+import pandas as pd
 
 EPILOG = """\
-What the run was made from is checked out into a worktree, which DVC brings up to the stage of the
-run: commit, parameters, uncommitted changes. The working tree, the stores and the lock file of this
-clone stay as they are. Of a trial, its study is made again.
+The commit, the uncommitted changes and the parameters of the run are checked out into a worktree,
+in which DVC runs all stages up to that of the run. The working tree, the stores and the lock file
+of this clone do not change. For a trial, its whole study is rebuilt.
 
-What is run is the code of the run. Where others can write to the MLflow store, read the patch among
-its artifacts first.
+This executes the code of the run. If others can write to your MLflow store, read the patch among
+the artifacts of the run first.
 
-The exit status is 0 when every file is the same byte for byte, and 1 when one differs, or when the
-run cannot be made again. A folder that was kept goes with `git worktree remove --force FOLDER`.
+The exit status is 0 if every file is the same byte for byte. It is 1 if one differs, or if the run
+cannot be rebuilt. Remove a kept folder with `git worktree remove --force FOLDER`.
 
 examples:
   python src/reproduce.py mnist-cnn@champion
   python src/reproduce.py models/best_model.pth --force
-  python src/reproduce.py 8c1f0d6f5a9d4b3b9a53d8f0a1b2c3d4 --keep ../again
+  python src/reproduce.py 8c1f0d6f5a9d4b3b9a53d8f0a1b2c3d4 --keep ../rebuilt
 """
 
 
 def main() -> None:
-    """Rebuild, compare, and say what is the same."""
+    """Rebuild, compare, and print the differences."""
     options = _options()
     try:
         differences, computed = _reproduce(options)
@@ -36,40 +42,41 @@ def main() -> None:
         sys.exit("interrupted")
 
     for name, lines in differences.items():
-        console.say(f"{'differs ' if lines else 'the same'}  {name}")
+        console.write(f"{'different' if lines else 'same     '}  {name}")
         for line in lines:
-            console.say(f"            {line}")
+            console.write(f"             {line}")
     if options.keep:
-        console.say(
-            f"kept in {options.keep}; `git worktree remove --force {options.keep}` ends that"
-        )
+        remove = f"git worktree remove --force {options.keep}"
+        console.write(f"kept in {options.keep}; `{remove}` removes it")
     if not computed:
-        console.say("nothing was computed, as this clone has it all; --force computes it")
-    if differing := sum(map(bool, differences.values())):
-        sys.exit(f"{differing} of {len(differences)} differ")
-    console.say(f"all {len(differences)} are the same")
+        console.write("nothing was computed: this clone has all results; --force computes them")
+    if different := sum(map(bool, differences.values())):
+        sys.exit(f"{different} of {len(differences)} differ")
+    console.write(f"all {len(differences)} are the same")
 
 
 def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]:
-    """What differs in each file, or in the trial; and whether anything was computed."""
+    """The differences by file, or by part of a trial; and whether anything was computed."""
     with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
-        record, trial = records.read(records.find(options.run), Path(scratch))
-        _introduce(record, trial)
+        record, trial = run_record.read(run_record.find_run(options.run), Path(scratch))
+        _describe(record, trial)
         _check(record, trial)
-        origins = [source.provenance for source in record.sources]
-        last, commit = origins[-1], record.sources[-1].commit
+        inputs = [each.inputs for each in record.provenance]
+        last, commit = inputs[-1], record.commit
 
         folder = options.keep or Path(scratch, "worktree")
-        with rebuild.worktree(last, commit, folder, keep=bool(options.keep)):
+        with worktree.worktree(last, commit, folder, keep=bool(options.keep)):
             if not options.force:
-                rebuild.recall(folder, origins)
-            console.say(f"in {folder}, with stores of its own:")
-            computed = rebuild.repro(folder, last.stage, force=options.force)
-            for origin in origins:
-                for name in rebuild.other_inputs(origin, folder):
-                    console.say(f"{name} is not as {origin.stage} had it")
-            compared = _compare_trial(trial, last, folder) if trial else _compare(record, folder)
-    return compared, computed
+                worktree.restore(folder, inputs)
+            console.write(f"in {folder}, with separate stores:")
+            computed = worktree.repro(folder, last.stage, force=options.force)
+            for each in inputs:
+                for name in worktree.changed_inputs(each, folder):
+                    console.write(f"{name} is not what {each.stage} used")
+            differences = (
+                _compare_trial(trial, last, folder) if trial else _compare_files(record, folder)
+            )
+    return differences, computed
 
 
 def _options() -> argparse.Namespace:
@@ -79,17 +86,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help="a run's id; a registered model, mnist-cnn@champion or mnist-cnn/3; a .pth file; or "
-        "the MD5 of a .pth, best_params.json or trials.csv",
+        help="the id of a run; a registered model such as mnist-cnn@champion or mnist-cnn/3; a "
+        ".pth file; or the MD5 of a .pth, best_params.json or trials.csv",
     )
     parser.add_argument(
-        "--force", action="store_true", help="compute everything, also what DVC's cache has"
+        "--force", action="store_true", help="compute everything, even what this clone has"
     )
     parser.add_argument(
-        "--keep",
-        type=_new_folder,
-        metavar="FOLDER",
-        help="work in this new folder, and leave it to be looked at",
+        "--keep", type=_new_folder, metavar="FOLDER", help="work in this new folder, and keep it"
     )
     return parser.parse_args()
 
@@ -97,80 +101,85 @@ def _options() -> argparse.Namespace:
 def _new_folder(text: str) -> Path:
     folder = Path(text).absolute()
     if folder.exists():
-        raise argparse.ArgumentTypeError(f"{text} is there already")
+        raise argparse.ArgumentTypeError(f"{text} exists")
     return folder
 
 
-def _introduce(record: records.Record, trial: records.TrialRecord | None) -> None:
-    """Say what the run is, and in what it was made other than it would be here."""
-    commit = record.sources[-1].commit
+def _describe(record: RunRecord, trial: TrialRecord | None) -> None:
+    """Print what the run is, and in what it differs from a run on this machine."""
+    commit = record.commit
     of_study = f"trial {trial.number} of " if trial else ""
-    console.say(f"{of_study}run {record.run_id} ({record.name}), of commit {commit.revision}")
+    console.write(f"{of_study}run {record.run_id} ({record.name}), commit {commit.revision}")
     if commit.patch:
         patch = commit.patch.decode(errors="replace")
         changed = re.findall(r"^diff --git a/.* b/(.*)$", patch, re.M)
-        console.say(f"with changes that were not committed: {', '.join(changed)}")
-    now = provenance.environment()
-    for source in record.sources:
-        stage, then = source.provenance.stage, source.environment
-        # Portable arithmetic is the same on every CPU.
-        for key in ["gpu", "cpu"] if "CPU" in source.provenance.kernels else ["gpu"]:
-            if then[key] != now[key]:
-                console.say(f"{stage}: made on {key} {then[key]}; {now[key]} may round differently")
-        packages = {
-            name: version for name, version in then["packages"].items() if name in now["packages"]
-        }
-        if others := _changes(packages, {name: now["packages"][name] for name in packages}):
-            console.say(f"{stage}: other versions of packages: {', '.join(others)}")
+        console.write(f"with uncommitted changes: {', '.join(changed)}")
+    here = provenance.environment()
+    for each in record.provenance:
+        stage, then = each.inputs.stage, each.environment
+        # With portable arithmetic the CPU does not matter.
+        for key in ["gpu", "cpu"] if "CPU" in each.inputs.kernels else ["gpu"]:
+            if then[key] != here[key]:
+                console.write(f"{stage}: made on {key} {then[key]}; {here[key]} may differ")
+        shared = then["packages"].keys() & here["packages"].keys()
+        then_shared, here_shared = (
+            {name: environment["packages"][name] for name in shared} for environment in (then, here)
+        )
+        if changes := _changes(then_shared, here_shared):
+            console.write(f"{stage}: other versions of packages: {', '.join(changes)}")
 
 
-def _check(record: records.Record, trial: records.TrialRecord | None) -> None:
-    """Refuse what has nothing to compare with, or would be computed by other versions."""
+def _check(record: RunRecord, trial: TrialRecord | None) -> None:
+    """Raise `UserError` if there is nothing to compare with, or if versions differ."""
     if record.status != "FINISHED" and not trial:
         raise UserError(f"run {record.run_id} is {record.status}: it has no result to compare with")
     here = provenance.versions() | {"device": compute.device().type}
-    for source in record.sources:
-        then = source.provenance.versions | {"device": source.provenance.device}
-        if others := _changes(then, here):
+    for each in record.provenance:
+        then = each.inputs.versions | {"device": each.inputs.device}
+        # Earlier versions recorded fewer libraries.
+        if changes := _changes(then, {name: here[name] for name in then}):
             raise UserError(
-                f"run {record.run_id} was made with {'; '.join(others)}; it can be made again in "
-                "an environment that has the same"
+                f"run {record.run_id} was made with {'; '.join(changes)}; it can be rebuilt in an "
+                "environment with the same versions"
             )
 
 
 def _changes(then: dict[str, str], here: dict[str, str]) -> list[str]:
     return [
-        f"{name} {then.get(name, 'absent')} (here {here.get(name, 'absent')})"
-        for name in sorted(then | here)
-        if then.get(name) != here.get(name)
+        f"{name} {then[name]} (here {here[name]})"
+        for name in sorted(then)
+        if then[name] != here[name]
     ]
 
 
-def _compare(record: records.Record, folder: Path) -> dict[str, list[str]]:
-    """What differs in each file that the stages of the run make, or that it has."""
-    made = record.made()
-    stages = [source.provenance.stage for source in record.sources]
+def _compare_files(record: RunRecord, folder: Path) -> dict[str, list[str]]:
+    """The differences in each file that the run has, or that its stages write."""
+    outputs = record.outputs()
+    stages = [each.inputs.stage for each in record.provenance]
     return {
-        str(path): comparison.files(made[path], folder / path)
-        if path in made
+        str(path): comparison.compare_files(outputs[path], folder / path)
+        if path in outputs
         else ["not among the artifacts of the run"]
-        for path in sorted({*made, *rebuild.outs(folder, stages)})
+        for path in sorted({*outputs, *worktree.outs(folder, stages)})
     }
 
 
-def _compare_trial(
-    trial: records.TrialRecord, origin: provenance.Provenance, folder: Path
-) -> dict[str, list[str]]:
-    """What differs in the hyperparameters and in the epochs of a trial."""
-    (row,), epochs = (
-        [row for row in comparison.rows(folder / path) if row.pop("number") == str(trial.number)]
-        for path in ("reports/tune/trials.csv", "reports/tune/epochs.csv")
+def _compare_trial(trial: TrialRecord, inputs: Inputs, folder: Path) -> dict[str, list[str]]:
+    """The differences in the hyperparameters and in the epochs of a trial."""
+    row, epochs = (
+        table[table.pop("number") == str(trial.number)].reset_index(drop=True)
+        for table in map(
+            comparison.read_csv,
+            (folder / "reports/tune/trials.csv", folder / "reports/tune/epochs.csv"),
+        )
     )
-    searched = ["state", *origin.params["tune"]["search_space"]]
-    then, now = ({name: of.get(name, "") for name in searched} for of in (trial.row, row))
+    tuned = ["state", *inputs.params["tune"]["search_space"]]
+    then = pd.DataFrame([trial.row]).reindex(columns=tuned, fill_value="")
     return {
-        "hyperparameters": comparison.tables([then], [now]),
-        "epochs": comparison.tables(trial.epochs, epochs),
+        "hyperparameters": comparison.compare_tables(then, row[tuned]),
+        "epochs": comparison.compare_tables(
+            pd.DataFrame(trial.epochs, columns=epochs.columns), epochs
+        ),
     }
 
 

@@ -1,40 +1,41 @@
-"""Answer programs over HTTP, on loopback, with a version of the model registry."""
+"""Serve predictions of a registered model over HTTP, on loopback."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from mnist_cnn import console, loopback, params, registry, stores
-from mnist_cnn.datasets import INFO
+from mnist_cnn import console, loopback, params, stores
+from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.tracking import registry
 
 
 def main() -> None:
-    """Become MLflow's scoring server, which answers until Ctrl-C."""
+    """Become MLflow's scoring server, until Ctrl-C."""
     options = _options()
     found = registry.find_version(options.model or _champion())
-    loopback.check(options.port)
+    loopback.check_port(options.port)
     address = f"http://{loopback.HOST}:{options.port}/invocations"
-    console.say(f"{found.name} version {found.version}, on {address}")
-    # Of the one version that was told, whoever becomes champion in between.
+    console.write(f"{found.name} version {found.version} on {address}")
     command = [
+        # The version by its number: an alias could move in between.
         *("mlflow", "models", "serve", "--model-uri", f"models:/{found.name}/{found.version}"),
         *("--env-manager", "local", "--workers", "1"),
         *("--host", loopback.HOST, "--port", str(options.port)),
     ]
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": stores.tracking_uri(),
-        "OMP_NUM_THREADS": "1",  # of a request; more are no faster
-        # Where MLflow looks for the server that it starts.
+        "OMP_NUM_THREADS": "1",  # for a request; more are not faster
+        # MLflow starts its server by name.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    # In the place of this process, so that what ends it ends the server.
+    # Replaces this process, so that a signal to it reaches the server.
     os.execve(sys.executable, [sys.executable, "-m", *command], environment)  # noqa: S606
 
 
 def _champion() -> str:
-    """The name of the best network of the data set that `params.yaml` names."""
-    return f"{INFO[params.load().download.dataset].model}@{registry.CHAMPION}"
+    """The name of the best model for the data set in `params.yaml`."""
+    return f"{DESCRIPTIONS[params.load().download.dataset].model}@{registry.CHAMPION}"
 
 
 def _options() -> argparse.Namespace:
@@ -42,7 +43,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--model",
         help="a registered model with an alias or a version, such as mnist-cnn/3 (default: the "
-        "champion of the data set that params.yaml names)",
+        "champion for the data set in params.yaml)",
     )
     parser.add_argument(
         "--port", type=int, default=5001, help=f"of {loopback.HOST} (default: %(default)s)"

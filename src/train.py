@@ -1,27 +1,18 @@
-"""Stage `train`: train the best hyperparameters on the whole training set, and keep the model."""
+"""Stage `train`: train with the best hyperparameters on the whole training set."""
 
 import argparse
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mnist_cnn import (
-    arithmetic,
-    compute,
-    console,
-    data,
-    files,
-    model,
-    notes,
-    params,
-    plots,
-    provenance,
-    runs,
-    tracking,
-    training,
-    work,
-)
+from mnist_cnn import console, files, params
+from mnist_cnn.datasets import idx
+from mnist_cnn.evaluation import training_plots
+from mnist_cnn.learning import arithmetic, compute, data, model, training
+from mnist_cnn.learning.params import load_hyperparameters
+from mnist_cnn.learning.training import Epoch
+from mnist_cnn.reproduce import jobs, provenance
+from mnist_cnn.tracking import notes
+from mnist_cnn.tracking.run import resume_run
 
 REPORTS = Path("reports/train")
 BEST_PARAMS = Path("reports/tune/best_params.json")
@@ -29,59 +20,59 @@ MODEL = Path("models/best_model.pth")
 
 
 def main() -> None:
-    """Train, or go on training, and write the model and how it came to be."""
-    console.options(argparse.ArgumentParser(description=__doc__))
-    given = params.load()
-    arithmetic.ensure(given.compute.arithmetic)
-    device = compute.configure(given.train.threads, given.compute.arithmetic)
-    train, dataset = given.train, given.download.dataset
-    raw = data.folder(dataset)
+    """Train, or resume the training, and write the model and its report."""
+    console.parse_args(argparse.ArgumentParser(description=__doc__))
+    settings = params.load()
+    arithmetic.ensure(settings.compute.arithmetic)
+    train, dataset = settings.train, settings.download.dataset
+    device = compute.configure(train.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("train")
-    flat, hyperparameters = params.load_hyperparameters(BEST_PARAMS)
-    (digits,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
+    raw = idx.folder(dataset)
+    flat, hyperparameters = load_hyperparameters(BEST_PARAMS)
+    (examples,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
     network = training.build(hyperparameters, train.seed).to(device)
 
-    history = []
-    entries: deque[Callable[[], object]] = deque()
+    history: list[Epoch] = []
     with (
-        work.claim(origin) as job,
-        runs.of_work(origin, provenance.commit(), flat, work=job.name) as run,
-        console.progress(train.epochs, "epochs", "epoch") as bar,
+        jobs.claim(origin.inputs) as job,
+        resume_run("train", job.name, origin.tags()) as run,
+        console.progress_bar(train.epochs, "epochs", "epoch") as bar,
     ):
-        images, _ = data.paths("train", raw)
-        tracking.log_dataset(dataset, "train", digits, images)
+        run.log_params(origin.params() | flat)
+        run.log_provenance("train", origin.document(), origin.patch)
+        run.log_dataset(dataset, "train", examples, idx.paths("train", raw)[0])
         for epoch in training.fit(
             network,
             hyperparameters,
-            digits.to(device),
+            examples.to(device),
             epochs=train.epochs,
             seed=train.seed,
             checkpoint=job.folder / "checkpoint.pt",
         ):
-            history.append(epoch.row())
-            entries.append(partial(tracking.log_epoch, run, history[-1]))
-            tracking.log_now(entries)
-            console.say(
+            history.append(epoch)
+            run.log_later(partial(run.log_epoch, epoch))
+            console.write(
                 f"epoch {epoch.epoch:3}: loss {epoch.train_loss:.4f}, "
                 f"accuracy {epoch.train_accuracy:.2%}"
             )
             bar.set_postfix_str(f"accuracy {epoch.train_accuracy:.2%}", refresh=False)
             bar.update()
-        model.save(network, dataset, MODEL)
-        files.write_csv(REPORTS / "history.csv", history)
-        figures = {
+        metrics = {
             "train_loss": epoch.train_loss,
             "train_accuracy": epoch.train_accuracy,
             "parameters": sum(weights.numel() for weights in network.parameters()),
-            "examples": len(digits.labels),
+            "examples": len(examples.labels),
             "epochs": epoch.epoch,
         }
-        files.write_json(REPORTS / "metrics.json", figures)
-        files.write_png(REPORTS / "history.png", plots.history(history))
-        tracking.log_all(entries)
-        tracking.describe(run, notes.training(figures))
-        tracking.log_folder(REPORTS)
-        runs.log_made(MODEL)
+        model.save(network, dataset, MODEL)
+        rows = [epoch.metrics() for epoch in history]
+        files.write_csv(REPORTS / "history.csv", rows)
+        files.write_json(REPORTS / "metrics.json", metrics)
+        files.write_png(REPORTS / "plots/history.png", training_plots.history(rows))
+        run.flush()
+        run.set_note(notes.training(metrics))
+        run.log_folder(REPORTS)
+        run.log_outputs(MODEL)
 
 
 if __name__ == "__main__":

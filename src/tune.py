@@ -1,109 +1,94 @@
-"""Stage `tune`: search the hyperparameters, judged on a validation split of the training set."""
+"""Stage `tune`: search for hyperparameters with Optuna, by accuracy on a validation set."""
 
 import argparse
 import os
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_cnn import (
-    arithmetic,
-    compute,
-    console,
-    data,
-    files,
-    notes,
-    params,
-    provenance,
-    results,
-    runs,
-    search,
-    stores,
-    tracking,
-    work,
-    workers,
-)
+from mnist_cnn import console, faults, files, params, stores
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import arithmetic, compute, data
+from mnist_cnn.reproduce import jobs, provenance
+from mnist_cnn.search import executors, study, summary
+from mnist_cnn.search.params import Tune
+from mnist_cnn.search.trial import Trial, train_network
+from mnist_cnn.tracking import notes
+from mnist_cnn.tracking.run import resume_run
 
 REPORTS = Path("reports/tune")
 
 
 def main() -> None:
-    """Run the study, or what is left of it, and write its report."""
-    size = _workers()
-    given = params.load()
-    arithmetic.ensure(given.compute.arithmetic)
-    compute.configure(given.tune.threads, given.compute.arithmetic)
-    tune, dataset = given.tune, given.download.dataset
-    raw = data.folder(dataset)
+    """Run the search, or resume it, and write its report."""
+    workers = _workers()
+    settings = params.load()
+    arithmetic.ensure(settings.compute.arithmetic)
+    tune, dataset = settings.tune, settings.download.dataset
+    compute.configure(tune.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("tune")
+    raw = idx.folder(dataset)
     train, validation = data.subset(
         data.load("train", raw), (tune.train_size, tune.validation_size), tune.seed
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()  # one copy for all workers
-    objective = partial(search.train_network, tune=tune, train=train, validation=validation)
+    objective = partial(train_network, tune=tune, train=train, validation=validation)
 
-    finished: list[results.Trial] = []
-    entries: deque[Callable[[], object]] = deque()
+    finished: list[Trial] = []
     with (
-        work.claim(origin) as job,
-        runs.of_work(origin, provenance.commit(), work=job.name) as run,
-        console.progress(tune.trials, "trials", "trial") as bar,
-        workers.pool(size or workers.fitting(tune.threads)) as executor,
+        jobs.claim(origin.inputs) as job,
+        resume_run("tune", job.name, origin.tags()) as run,
+        console.progress_bar(tune.trials, "trials", "trial") as bar,
+        executors.process_pool(workers or executors.default_size(tune.threads)) as executor,
     ):
-        images, _ = data.paths("train", raw)
-        tracking.log_dataset(dataset, "train", train, images)
-        tracking.log_dataset(dataset, "validation", validation, images)
-        study = search.open_study(job.name, stores.study_storage())
-        for trial in search.search(tune, objective, study, executor, job.folder):
+        run.log_params(origin.params())
+        run.log_provenance("tune", origin.document(), origin.patch)
+        source, _ = idx.paths("train", raw)
+        run.log_dataset(dataset, "train", train, source)
+        run.log_dataset(dataset, "validation", validation, source)
+        record = study.open_study(job.name, stores.study_storage())
+        for trial in study.search(tune, objective, record, executor, job.folder):
             finished.append(trial)
-            entries.append(partial(_log_trial, run, tune, trial))
-            tracking.log_now(entries)
-            console.say(results.describe(trial))
-            bar.set_postfix_str(results.describe_best(finished), refresh=False)
+            run.log_later(partial(run.log_trial, trial, tune.hyperparameters))
+            console.write(str(trial))
+            bar.set_postfix_str(_best_so_far(finished), refresh=False)
             bar.update()
-        summary = _write_report(tune, finished)
-        # The processes that run trials import this script too, and draw nothing.
-        from mnist_cnn import study_plots  # noqa: PLC0415
-
-        pictured = search.in_memory(finished, tune.search_space)
-        for name, figure in study_plots.figures(pictured).items():
-            files.write_png(REPORTS / f"{name}.png", figure)
-        tracking.log_all(entries)
-        note = notes.study(summary, examples=tune.train_size, held_out=tune.validation_size)
-        tracking.describe(run, note)
-        tracking.log_metrics(summary)
-        tracking.log_folder(REPORTS)
-        tracking.log_page("study.html", study_plots.page(pictured))
-        runs.log_made(REPORTS / "best_params.json", REPORTS / "trials.csv")
+        metrics, page = _write_report(tune, finished)
+        run.flush()
+        run.set_note(
+            notes.study(metrics, train_size=tune.train_size, validation_size=tune.validation_size)
+        )
+        run.log_metrics(metrics)
+        run.log_folder(REPORTS)
+        run.log_text("study.html", page)
+        run.log_outputs(REPORTS / "best_params.json", REPORTS / "trials.csv")
 
 
-def _log_trial(run: str, tune: params.Tune, trial: results.Trial) -> None:
-    tracking.log_trial(
-        run,
-        trial.number,
-        state=trial.state,
-        hyperparameters=tune.hyperparameters | trial.hyperparameters,
-        history=[epoch.row() for epoch in trial.history],
-        times=trial.times,
-        note=notes.trial(trial.number, trial.state, len(trial.history), trial.value),
-        error=trial.error,
-    )
+def _best_so_far(finished: Sequence[Trial]) -> str:
+    values = [trial.value or 0.0 for trial in finished if trial.state == "complete"]
+    return f"best {max(values):.2%}" if values else ""
 
 
-def _write_report(tune: params.Tune, finished: Sequence[results.Trial]) -> dict[str, Any]:
-    """Write tables and the best hyperparameters, and return the summary."""
-    best = results.best(finished)
-    chosen = tune.hyperparameters | best.hyperparameters
-    files.write_json(REPORTS / "best_params.json", dict(sorted(chosen.items())))
-    summary = results.summary(finished)
-    files.write_json(REPORTS / "metrics.json", summary)
-    files.write_csv(REPORTS / "trials.csv", results.table(finished))
-    files.write_csv(REPORTS / "epochs.csv", results.epochs_table(finished))
-    console.say(f"best of all: {results.describe(best)}; {REPORTS / 'best_params.json'}")
-    return summary
+def _write_report(tune: Tune, finished: Sequence[Trial]) -> tuple[dict[str, Any], str]:
+    """Write tables, plots and the best hyperparameters; return the summary and an HTML page."""
+    # Workers import this script as well, and plot nothing.
+    from mnist_cnn.search import plots  # noqa: PLC0415
+
+    faults.point("search ended")
+    best = summary.best(finished)
+    hyperparameters = tune.hyperparameters | best.hyperparameters
+    metrics = summary.summary(finished)
+    files.write_json(REPORTS / "best_params.json", dict(sorted(hyperparameters.items())))
+    files.write_json(REPORTS / "metrics.json", metrics)
+    files.write_csv(REPORTS / "trials.csv", summary.trials_table(finished))
+    files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(finished))
+    plotted = study.study_in_memory(finished, tune.search_space)
+    for name, figure in plots.figures(plotted).items():
+        files.write_png(REPORTS / "plots" / f"{name}.png", figure)
+    console.write(f"best: {best}; {REPORTS / 'best_params.json'}")
+    return metrics, plots.page(plotted)
 
 
 def _workers() -> int | None:
@@ -112,16 +97,16 @@ def _workers() -> int | None:
         "--workers",
         type=_positive,
         default=os.environ.get("TUNE_WORKERS"),
-        help="trials to run at once; changes nothing but the time (default: $TUNE_WORKERS, "
-        "else as many as there are cores for)",
+        help="trials to run in parallel; changes only the time (default: $TUNE_WORKERS, or as many "
+        "as there are cores for)",
     )
-    size: int | None = console.options(parser).workers
-    return size
+    workers: int | None = console.parse_args(parser).workers
+    return workers
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
     return int(text)
 
 

@@ -1,22 +1,22 @@
-"""The nouns of the project: data, model, training, search, metrics, plots, tracking and more.
+"""Tune, train and evaluate a CNN so that every result can be reproduced from git.
 
-The verbs are the scripts beside this package. Imports run one way, from scripts into the package,
-and a large library is imported only where it is the subject; `tests/test_architecture.py` holds
-the map.
+The sub-packages differ by what they decide. `datasets`, `learning`, `search` and `evaluation` hold
+all that can change a result; stages depend on them in `dvc.yaml`. `inference`, `tracking` and
+`reproduce` cannot. Imports run one way, as `tests/unit/test_architecture.py` shows.
 """
 
 import os
 
-from mnist_cnn import arithmetic
+from mnist_cnn.learning import arithmetic
 
 # Before NumPy and PyTorch load.
 arithmetic.prepare()
-# Before PyTorch loads OpenMP: how often a thread that waits for another looks before it sleeps.
-# With its own 300,000, training is 17 times slower where another process keeps a core busy.
+# How long an idle OpenMP thread spins before it sleeps. With the default, 300,000, training takes
+# 17 times as long while another process keeps a core busy.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-# Before anything imports MLflow, which reads them then.
+# Before MLflow loads.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A server that is gone is given up after some 15 seconds instead of minutes, as it is asked again.
+# Give up after 15 seconds without a server, instead of minutes; we try again later.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -1,7 +1,4 @@
-"""How a script speaks with a person: lines, progress bars, and mistakes without a traceback.
-
-It has no colours, so that there are none to be turned off.
-"""
+"""Command line and console: options, messages, progress bars, and errors without a traceback."""
 
 import argparse
 import errno
@@ -9,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mnist_cnn.errors import UserError
@@ -16,62 +14,61 @@ from mnist_cnn.errors import UserError
 from tqdm import tqdm
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FALSE = {"", "0", "no", "false"}
+
+# Belongs to the process, as standard output does.
+_quiet = False
 
 
-_NO = {"", "0", "no", "false"}
+def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line of a stage, with the option `--quiet` added to it.
 
-# Of the whole process, as its streams are.
-_silent = False
-
-
-def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line of a stage. With `--quiet`, only what needs attention is shown then.
-
-    DVC calls stages without arguments; `QUIET=1 dvc repro` does the same.
+    DVC runs stages without options, so the environment variable `QUIET=1` does the same.
     """
-    global _silent  # noqa: PLW0603
+    global _quiet  # noqa: PLW0603
     parser.add_argument(
         "--quiet",
         action="store_true",
-        default=os.environ.get("QUIET", "0") not in _NO,
-        help="show only what needs attention (default: whether $QUIET is set, and not 0)",
+        default=os.environ.get("QUIET", "0") not in _FALSE,
+        help="print warnings and errors only (default: $QUIET)",
     )
-    found = parser.parse_args()
-    _silent = found.quiet
-    return found
+    options = parser.parse_args()
+    _quiet = options.quiet
+    return options
 
 
-def say(line: str, *, always: bool = False) -> None:
-    """Print a line, above the progress bars where there are any, at once.
+def write(line: str) -> None:
+    """Print a line above any progress bars, unless `--quiet` is given."""
+    if not _quiet:
+        warn(line)
 
-    Args:
-        line: without its end.
-        always: also with `--quiet`, as what needs attention.
-    """
-    if _silent and not always:
-        return
+
+def warn(line: str) -> None:
+    """Print a line above any progress bars."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
 
-def progress(total: int | None, what: str, unit: str, **looks: Any) -> "tqdm[Any]":
-    """A progress bar on a terminal, with the time left; nothing where output goes to a file.
-
-    `looks` are further arguments of tqdm's.
-    """
-    hidden = True if _silent else None  # `None` is for tqdm to look at the stream
-    return tqdm(total=total, desc=what, unit=unit, disable=hidden, dynamic_ncols=True, **looks)
+def progress_bar(total: int | None, description: str, unit: str, **options: Any) -> "tqdm[Any]":
+    """A progress bar on a terminal; nothing where output goes to a file or `--quiet` is given."""
+    disable = True if _quiet else None  # None disables it unless the output is a terminal
+    return tqdm(
+        total=total, desc=description, unit=unit, disable=disable, dynamic_ncols=True, **options
+    )
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script: what a person can mend ends it with a message on standard error and status 1.
+    """Run a script. A `UserError` becomes a message on standard error and exit status 1.
 
-    SIGTERM and SIGHUP, unless they are ignored as under `nohup`, are taken as Ctrl-C is: all raise
-    `KeyboardInterrupt`, so that what is open is closed.
+    SIGTERM and SIGHUP raise `KeyboardInterrupt` as Ctrl-C does, so that resources are released;
+    not if they are ignored, as under `nohup`.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+    # The scripts are no modules: MLflow imports a library that is called `evaluate`, too.
+    scripts = str(Path(sys.argv[0]).resolve().parent)
+    sys.path = [path for path in sys.path if path != scripts]
     try:
         main()
     except UserError as error:
@@ -79,7 +76,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
-        sys.exit(f"error: {error}; make room and run the same command again to go on")
+        sys.exit(f"error: {error}; free some space and run the same command to continue")
     except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command again to go on")
+        sys.exit("interrupted; run the same command to continue")
     sys.exit(0)

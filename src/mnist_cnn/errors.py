@@ -1,12 +1,12 @@
-"""The errors that are a person's to mend. Every other exception is a fault of ours."""
+"""Errors that the user can fix. Any other exception is a bug."""
 
 
 class UserError(Exception):
-    """Something that was given to us is wrong: parameters, a file, a source that cannot be reached.
+    """Wrong input: a parameter, a file, a store, or a source that cannot be reached.
 
-    The message is complete in itself. Scripts print it without a traceback.
+    The message is complete: scripts print it without a traceback.
     """
 
 
-class FailedWorkError(UserError):
-    """Work that came to a bad end of its own accord: to continue it would end the same."""
+class FailedJobError(UserError):
+    """A job failed because of its own inputs, so resuming it would fail again."""

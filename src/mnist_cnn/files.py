@@ -1,4 +1,4 @@
-"""How results are written: whole or not at all, and the same bytes for the same numbers."""
+"""Writing results: a file appears whole or not at all, and equal values give equal bytes."""
 
 import csv
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside `path` and rename, so that no half a file is ever seen."""
+    """Write to a temporary file beside `path`, sync it and rename it. Creates missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -25,17 +25,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text with the line endings it has."""
+    """Write UTF-8 text, line endings unchanged."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, keys in the order given. Raises `ValueError` for NaN and infinities."""
+    """Write indented JSON, keys in their given order. Raises `ValueError` for NaN and infinity."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows under the columns of all of them, in order of appearance; missing cells empty."""
+    """Write a table. Its columns are those of all rows, in order of appearance.
+
+    A value that a row lacks is an empty cell.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -45,13 +48,28 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_png(path: Path, figure: Any) -> None:
-    """Write a matplotlib figure, without the version that matplotlib would write into it."""
+    """Write a matplotlib figure as PNG, without the version of matplotlib in its metadata."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
     write_bytes(path, image.getvalue())
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file's bytes in hexadecimal, the digest that DVC writes in `dvc.lock`."""
+    """The MD5 of a file in hexadecimal, as in `dvc.lock`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def md5_folder(path: Path) -> str:
+    """The MD5 of a folder in hexadecimal with the suffix `.dir`, as in `dvc.lock`.
+
+    DVC defines it as the MD5 of a JSON list of the folder's files. Compiled Python files are left
+    out, as `.dvcignore` does.
+    """
+    listed = [
+        {"md5": md5(file), "relpath": file.relative_to(path).as_posix()}
+        for file in sorted(path.rglob("*"), key=Path.as_posix)
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+    content = json.dumps(listed, sort_keys=True).encode()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"

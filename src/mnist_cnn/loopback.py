@@ -1,4 +1,4 @@
-"""Where pages and servers listen: on this machine alone."""
+"""The address that pages and servers listen on: this machine only."""
 
 import socket
 
@@ -7,14 +7,12 @@ from mnist_cnn.errors import UserError
 HOST = "127.0.0.1"
 
 
-def check(port: int) -> None:
-    """Raise `UserError` for a port that cannot be listened on now, before a server is started.
-
-    For 0 the system would choose one that nobody is told of.
-    """
-    if port == 0:
-        raise UserError("port 0: not a port that one can ask for")
+def check_port(port: int) -> None:
+    """Raise `UserError` unless a server can listen on this port."""
+    # Port 0 would listen on a port that nobody knows.
     try:
+        if port == 0:
+            raise OverflowError
         socket.create_server((HOST, port)).close()
     except (OSError, OverflowError):
-        raise UserError(f"port {port}: in use, or not to be had") from None
+        raise UserError(f"port {port}: in use or not available") from None

@@ -1,8 +1,7 @@
-"""Where state lives that must outlive a stage: MLflow's store, Optuna's, and checkpoints.
+"""Where state lives that outlives a stage: MLflow's store, Optuna's storage, and checkpoints.
 
-All of it is in the root of the project, where the tools look for it by themselves. DVC runs an
-experiment in a copy of the project and removes the copy; `DVC_ROOT` then names the original, so
-that what an experiment did stands beside everything else.
+All of it is in the root of the project, where the tools look for it. DVC runs an experiment in a
+temporary copy of the project; then the environment variable `DVC_ROOT` names the root.
 """
 
 import os
@@ -19,6 +18,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 
+class StoreError(UserError):
+    """A store does not answer, or not as expected."""
+
+
 def root() -> Path:
     """The root of the project, an absolute path."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
@@ -29,81 +32,79 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root()}/mlflow.db"
 
 
-def named_tracking_uri() -> str:
-    """That address without a password, for messages."""
-    return _PASSWORD.sub("//", tracking_uri())
-
-
 def artifact_location() -> str | None:
-    """The folder of artifacts of MLflow's store: `mlruns` in the root, or as its server says."""
+    """The folder of MLflow's artifacts: `mlruns` in the root, or None to leave it to a server."""
     return None if tracking_uri().startswith("http") else str(root() / "mlruns")
 
 
 def study_storage() -> str:
     """The address of Optuna's storage: `OPTUNA_STORAGE`, or `optuna.db` in the root."""
-    # Who waits for a lock waits as long as MLflow would, instead of 5 seconds.
+    # SQLite waits 5 seconds for a lock; MLflow waits 20.
     return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root()}/optuna.db?timeout=20"
 
 
-def opening(uri: str) -> AbstractContextManager[object]:
-    """Open a store of this address alone: two that make the same tables at once break them.
+def checkpoints() -> Path:
+    """The folder with the state of unfinished jobs."""
+    return root() / "models/checkpoints"
 
-    Holds for SQLite, whose file anybody may be the first to open; a server has its tables.
+
+def creation_lock(uri: str) -> AbstractContextManager[object]:
+    """Hold this while opening a store: two processes that create its tables at once break it.
+
+    It locks SQLite files only. A server creates its tables itself.
     """
     file = sqlite_file(uri)
     return FileLock(f"{file}.lock") if file else nullcontext()
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite store, or `None` of any other, and of one in memory."""
+    """The file of an SQLite database; None if the address is of another kind or in memory."""
     file = make_url(uri).database if uri.startswith("sqlite") else None
     return Path(file) if file else None
 
 
-def require(uri: str) -> None:
-    """Raise `UserError` where a store is not there yet. Its library would make an empty one."""
+def require_existing(uri: str) -> None:
+    """Raise `UserError` if a store does not exist yet. Its library would create an empty one."""
     file = sqlite_file(uri)
     if file and not file.exists():
-        raise UserError(f"{file}: missing; run where it was made, or let `make repro` make one")
+        raise UserError(f"{file}: missing; `make repro` creates it, or run this where it is")
 
 
+# SQLAlchemy can hide the password of an address, but not one in the message of a driver.
 _PASSWORD = re.compile(r"//[^/\s]*@")
 
 
-class StoreError(UserError):
-    """A store does not answer, or not as it should."""
+def hide_password(text: str) -> str:
+    """Remove the user name and password from every address in a text."""
+    return _PASSWORD.sub("//", text)
 
 
 @contextmanager
-def asking(store: str, fault: type[Exception]) -> Iterator[None]:
-    """Raise `StoreError` in one line for a `fault`, and those of databases, files and networks.
+def store_errors(store: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise a `StoreError` of one line for errors of databases, networks and the system.
 
     Args:
-        store: what messages call it.
-        fault: the library's own exception.
+        store: the name of the store in the message.
+        errors: further exceptions to convert, those of the store's library.
     """
+    converted: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, ImportError, *errors)
     try:
         yield
-    except (SQLAlchemyError, OSError, ImportError, fault) as error:
-        cause = _outage(error)
-        reason = shorten(_PASSWORD.sub("//", str(cause or error).partition("\n")[0]), 200)
-        advice = "; run the same command again when that is mended" if cause else ""
+    except converted as error:
+        cause = _root_cause(error)
+        reason = shorten(hide_password(str(cause or error).partition("\n")[0]), 200)
+        advice = "; run the same command again when that is fixed" if cause else ""
         raise StoreError(f"{store}: {reason}{advice}") from error
 
 
-def _outage(error: BaseException) -> BaseException | None:
-    """What the system or the database said first, under all that was made of it, if it was they."""
-    first = None
+def _root_cause(error: BaseException) -> BaseException | None:
+    """The first `OSError` or driver error in the chain of exceptions, or None."""
+    cause = None
     link: BaseException | None = error
     while link:
         if isinstance(link, DBAPIError) and link.orig:
-            first = link.orig
+            cause = link.orig
         elif isinstance(link, OSError):
-            first = link
+            cause = link
         link = link.__cause__ or link.__context__
-    return first
-
-
-def checkpoints() -> Path:
-    """The folder of the state of unfinished work."""
-    return root() / "models/checkpoints"
+    return cause

@@ -1,0 +1,20 @@
+"""The section `evaluate` of `params.yaml`."""
+
+from typing import Annotated
+
+from mnist_cnn.yaml_files import Section
+
+from pydantic import Field, PositiveInt
+
+
+class Evaluate(Section):
+    """The evaluation on the test set."""
+
+    threads: PositiveInt
+    """They decide the order in which numbers are summed, so they change the result."""
+    test_size: Annotated[int, Field(ge=1, le=10_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    """Confidence level of the intervals."""
+    calibration_bins: PositiveInt
+    worst_mistakes: PositiveInt
+    """The number of mistakes to plot, the most confident first."""

@@ -1,0 +1,118 @@
+"""The page of the demo: a canvas, the input of the network, and its predictions."""
+
+from functools import partial
+from typing import Any
+
+from mnist_cnn import console, loopback
+from mnist_cnn.errors import UserError
+from mnist_cnn.inference.predictor import Predictor
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 400  # of the canvas, in pixels
+BRUSH = 14  # radius in pixels; suits digits of half the height of the canvas and more
+
+# Gradio lets the user draw at once only if the canvas has a background.
+PAPER = np.full((SIDE, SIDE), 255, np.uint8)
+
+CSS = """
+#seen img { object-fit: contain; image-rendering: pixelated; }
+#canvas [aria-label="Color"] { display: none; }  /* the only colour is black */
+"""
+
+
+def serve(predictor: Predictor, port: int) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        predictor: the model.
+        port: of loopback; 0 means the first free one from 7860.
+
+    Raises `UserError` if the port is not available.
+    """
+    if port:
+        loopback.check_port(port)
+    page = _build(predictor)
+    try:
+        _, address, _ = page.launch(
+            server_name=loopback.HOST,
+            server_port=port or None,
+            share=False,
+            run_history=False,
+            footer_links=[],
+            theme=gr.themes.Base(font=["system-ui", "sans-serif"]),  # not from the internet
+            css=CSS,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise UserError(f"the page cannot be served: {' '.join(str(error).split())}") from None
+    console.write(f"Draw on {address}; Ctrl-C ends it.")
+    page.block_thread()
+
+
+def _build(predictor: Predictor) -> gr.Blocks:
+    dataset = predictor.dataset
+    task = f"draw a {dataset.noun}"
+    parameters = sum(weight.numel() for weight in predictor.model.parameters())
+    # Drawings pass through files, which are deleted after ten minutes.
+    page = gr.Blocks(title=task.capitalize(), analytics_enabled=False, delete_cache=(600, 600))
+    with page:
+        gr.Markdown(
+            f"# {task.capitalize()}\n"
+            f"A network with {parameters:,} parameters, trained on {dataset.name}, classifies the "
+            "drawing after each stroke."
+        )
+        with gr.Row():
+            with gr.Column(scale=4):
+                canvas = gr.Sketchpad(
+                    PAPER,
+                    label="Canvas",
+                    image_mode="L",
+                    canvas_size=(SIDE, SIDE),
+                    height="min(460px, 90vw)",
+                    brush=gr.Brush(default_size=BRUSH, colors=["#000000"], color_mode="fixed"),
+                    layers=False,
+                    transforms=(),
+                    buttons=[],
+                    elem_id="canvas",
+                )
+                clear = gr.Button("Clear")
+            with gr.Column(scale=2, min_width=280):
+                seen = gr.Image(
+                    label="Input of the network: 28 × 28 pixels",
+                    format="png",
+                    height=280,
+                    buttons=[],
+                    elem_id="seen",
+                )
+            with gr.Column(scale=3):
+                predicted = gr.Label(task, label="Prediction", num_top_classes=10)
+        canvas.input(
+            partial(_predict, predictor, task),
+            canvas,
+            [seen, predicted],
+            show_progress="hidden",
+            trigger_mode="always_last",  # do not miss a stroke drawn during a prediction
+        )
+        gr.on([clear.click, canvas.clear], lambda: PAPER, None, canvas, show_progress="hidden")
+    return page
+
+
+def _predict(
+    predictor: Predictor, task: str, layers: dict[str, Any]
+) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
+    """The input of the network for a drawing, `uint8 (28, 28)`, and the class probabilities.
+
+    For an empty drawing, no input and the `task`.
+    """
+    drawing = layers["composite"]
+    try:
+        # Gradio sends no image for a canvas from which even the background was erased.
+        pixels = predictor.preprocess(PAPER if drawing is None else drawing, "the canvas")
+    except UserError:
+        return None, task
+    (probabilities,) = predictor.predict(pixels[np.newaxis]).tolist()
+    return pixels[0], dict(zip(predictor.dataset.classes, probabilities, strict=True))

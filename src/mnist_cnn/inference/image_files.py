@@ -1,0 +1,147 @@
+"""Image files as grey values, whatever their format, size and colours.
+
+Files are not trusted: what a header declares is checked before the pixels are decoded.
+"""
+
+import io
+import math
+import warnings
+from pathlib import Path
+
+from mnist_cnn.errors import UserError
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+"""The formats that can be read, with the suffixes of their files."""
+
+MAX_BYTES = 100_000_000
+MAX_PIXELS = 64_000_000
+# A progressive JPEG is decoded once for each scan, and a scan can be a few bytes long.
+MAX_SCANNED_PIXELS = 10_000_000_000
+
+# Larger images are averaged down to about this size, which also averages their noise. A digit a
+# tenth as high as the image is then still larger than in MNIST.
+WORKING_PIXELS = 250_000
+
+
+def find(path: Path) -> list[Path]:
+    """The image files in a folder and its sub-folders, sorted; any other path, itself.
+
+    Images are recognised by their suffix; hidden files are skipped. Raises `UserError` if a folder
+    has no images or cannot be read.
+    """
+    suffixes = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    try:
+        if not path.is_dir():
+            return [path]
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in suffixes
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and file.is_file()
+        )
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise UserError(f"{path}: no images in this folder")
+    return found
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as grey values; see `decode`. Raises `UserError` that names the file."""
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: {'not a file' if path.exists() else 'missing'}")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return decode(content, str(path))
+
+
+def decode(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Grey values `uint8 (height, width)`, 0 black to 255 white, of the content of an image file.
+
+    Of several images in a file, the first is used. It is rotated by its EXIF orientation, averaged
+    down to about `WORKING_PIXELS` if it is larger, and put on a plain background where it is
+    transparent. Values of more than 8 bits are stretched to the whole range.
+
+    Raises `UserError`, naming `name`, if the content is not an image in a format of `SUFFIXES`, is
+    damaged, or is too large.
+    """
+    if not content:
+        raise UserError(f"{name}: empty")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{name}: more than {MAX_BYTES // 1_000_000} million bytes")
+    try:
+        # What Pillow warns about is either an error below or harmless.
+        with warnings.catch_warnings(action="ignore"):
+            return _decode(content)
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels, or a decompression bomb"
+        ) from None
+    except UnidentifiedImageError:
+        raise UserError(f"{name}: not an image of the formats {', '.join(SUFFIXES)}") from None
+    # Pillow's decoders raise anything for a damaged file.
+    except Exception:
+        raise UserError(f"{name}: damaged, cut short, or of an unsupported kind") from None
+
+
+def _decode(content: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as image:
+        pixels = image.width * image.height
+        scans = content.count(b"\xff\xda") if content.startswith(b"\xff\xd8") else 1
+        if pixels > MAX_PIXELS or pixels * scans > MAX_SCANNED_PIXELS:
+            raise Image.DecompressionBombError
+        # A JPEG can be decoded at a fraction of its size, which takes a fraction of the time.
+        shrink = math.sqrt(WORKING_PIXELS / pixels)
+        image.draft("L", (math.ceil(shrink * image.width), math.ceil(shrink * image.height)))
+        deep = image.mode.startswith(("I", "F"))
+        grey = image.convert("F" if deep else "LA" if image.has_transparency_data else "L")
+    factor = math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS))
+    values = np.asarray(ImageOps.exif_transpose(grey.reduce(factor)))
+    if deep:
+        return _stretch(values)
+    if values.ndim == 3:
+        return _composite(values[..., 0].astype(np.float64), values[..., 1] / 255)
+    return values
+
+
+def _stretch(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Map values of any range to 0 to 255."""
+    if not np.isfinite(values).all():
+        raise ValueError("pixel values are not finite")
+    return np.interp(values, (values.min(), values.max()), (0, 255)).round().astype(np.uint8)
+
+
+def _composite(grey: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Grey values of a partly transparent image on a background with contrast.
+
+    Strokes get a black or a white background, whichever differs more from them. An image that is
+    mostly opaque and has several tones, such as paper without its corners, gets its own median.
+
+    Args:
+        grey: 0 to 255, `(height, width)`.
+        alpha: opacity, 0 to 1, of the same shape.
+    """
+    if not alpha.any():
+        return np.zeros(grey.shape, np.uint8)
+    tone = np.average(grey, weights=alpha)
+    deviation = math.sqrt(np.average((grey - tone) ** 2, weights=alpha))
+    if alpha.mean() > 0.5 and deviation > 32:
+        background = float(np.median(grey[alpha >= 0.5]))
+    else:
+        background = 0.0 if tone > 127 else 255.0
+    return (alpha * grey + (1 - alpha) * background).round().astype(np.uint8)

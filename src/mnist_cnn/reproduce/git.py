@@ -1,0 +1,51 @@
+"""The state of the working tree in git: commit and uncommitted changes."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, and how the working tree differs from it."""
+
+    revision: str
+    clean: bool
+    """Whether nothing differs, new files included. What stages write does not count."""
+    patch: bytes
+    """Changes of tracked files, and new files in `src`, for `git apply`.
+
+    Other new files are left out: they could be secret or large.
+    """
+
+
+def current_commit() -> Commit | None:
+    """The commit of the current folder, or None without git or without a commit."""
+    # Running stages change these.
+    paths = ("--", ".", ":!dvc.lock", ":!reports")
+    try:
+        revision = _git("rev-parse", "HEAD").decode().strip()
+        changes = _git("status", "--porcelain", *paths)
+        return Commit(revision, clean=not changes, patch=_patch(paths) if changes else b"")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _patch(paths: Sequence[str]) -> bytes:
+    with TemporaryDirectory() as folder:
+        # A separate index leaves the user's as it is.
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git("read-tree", "HEAD", **index)
+        _git("add", "--update", *paths, **index)
+        _git("add", "--", "src", **index)
+        return _git(
+            "diff-index", "--cached", "--patch", "--binary", "--full-index", "HEAD", **index
+        )
+
+
+def _git(*arguments: str, **variables: str) -> bytes:
+    return subprocess.run(
+        ["git", *arguments], check=True, capture_output=True, env=os.environ | variables
+    ).stdout

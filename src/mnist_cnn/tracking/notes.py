@@ -1,0 +1,62 @@
+"""Notes in Markdown that MLflow's pages show above a run: what it is, and its main metrics.
+
+They are short, because MLflow folds longer ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_cnn.search.trial import Trial
+
+EXPERIMENT = (
+    "Searches for hyperparameters (`tune`), with their trials as nested runs, and the final "
+    "trainings (`train`), with their evaluation on the test set."
+)
+
+
+def study(summary: Mapping[str, Any], *, train_size: int, validation_size: int) -> str:
+    """The note of a search, from `search.summary.summary` and the sizes of its splits."""
+    return (
+        f"**Search** with {summary['trials']} trials: {summary['complete']} complete, "
+        f"{summary['pruned']} pruned, {summary['failed']} failed. Training set: {train_size:,} "
+        f"images. Validation set: {validation_size:,}. Best: trial {summary['best_trial']}, "
+        f"validation accuracy **{summary['validation_accuracy']:.2%}**."
+    )
+
+
+def trial(finished: Trial) -> str:
+    """The note of a trial."""
+    value = "" if finished.value is None else f", validation accuracy **{finished.value:.2%}**"
+    return (
+        f"**Trial {finished.number}** of a search: {finished.state} after "
+        f"{_epochs(len(finished.history))}{value}."
+    )
+
+
+def training(metrics: Mapping[str, Any]) -> str:
+    """The note of a final training, from `reports/train/metrics.json`."""
+    return (
+        f"**Model** with {metrics['parameters']:,} parameters, trained for "
+        f"{_epochs(metrics['epochs'])} on {metrics['examples']:,} images. Final training accuracy "
+        f"(augmented images): {metrics['train_accuracy']:.2%}."
+    )
+
+
+def evaluation(
+    training_metrics: Mapping[str, Any],
+    summary: Mapping[str, float],
+    *,
+    dataset: str,
+    confidence: float,
+) -> str:
+    """The note of an evaluated model, from the metrics of its training and `metrics.summary`."""
+    return (
+        f"{training(training_metrics)} Test accuracy **{summary['accuracy']:.2%}** on "
+        f"{summary['examples']:,} images of {dataset} ({100 * confidence:.6g}% interval "
+        f"{summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%}), "
+        f"{summary['mistakes']} mistakes. Details: the artifact `reports/model_card.md`."
+    )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"

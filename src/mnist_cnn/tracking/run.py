@@ -1,0 +1,347 @@
+"""Runs in MLflow's store: created, resumed and found, and everything that is logged to them.
+
+Results are files; a run is the record of how they were made. A store that does not answer raises
+`stores.StoreError`. Everything can be logged again, after that or after a kill, and appears once.
+"""
+
+import logging
+import os
+import platform
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mnist_cnn import console, faults, stores
+from mnist_cnn.files import md5
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search.trial import Trial
+from mnist_cnn.tracking import notes
+
+import mlflow
+import mlflow.data
+from mlflow import MlflowClient, entities
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
+
+# MLflow reports that it creates its tables, and logs errors that it also raises.
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+EXPERIMENT = "mnist-cnn"
+
+# The name that MLflow has for the use of each split.
+_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+
+# Tags that a trial has from the run of its study.
+_SHARED_TAGS = (
+    *(MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE),
+    *("git.commit", "git.clean", "dvc.experiment", "dataset"),
+)
+
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise `stores.StoreError` for errors of MLflow's store."""
+    uri = stores.hide_password(stores.tracking_uri())
+    with stores.store_errors(f"MLflow's store {uri}", MlflowException):
+        yield
+
+
+class Run:
+    """A run. While it is open it is also MLflow's active run, for MLflow's own functions."""
+
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+        self._client = MlflowClient()
+        self._queue: deque[Callable[[], object]] = deque()
+
+    @store_errors()
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters. Nested mappings become keys joined by dots."""
+        flat = [entities.Param(name, str(value)) for name, value in _flatten(params).items()]
+        self._client.log_batch(self.id, params=flat)
+
+    @store_errors()
+    def log_metrics(self, metrics: Mapping[str, float], prefix: str = "") -> None:
+        """Log metrics, their names after a prefix, except those that have this value already."""
+        known = self._client.get_run(self.id).data.metrics
+        for name, value in metrics.items():
+            if known.get(prefix + name) != value:
+                self._client.log_metric(self.id, prefix + name, value)
+
+    @store_errors()
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Log the metrics of an epoch, at the step of its number, unless they are there."""
+        known = self._client.get_metric_history(self.id, "train_loss")
+        if epoch.epoch not in {point.step for point in known}:
+            mlflow.log_metrics(_metrics(epoch), step=epoch.epoch, run_id=self.id)
+
+    @store_errors()
+    def log_text(self, name: str, text: str) -> None:
+        """Log a text as an artifact."""
+        self._client.log_text(self.id, text, name)
+
+    @store_errors()
+    def log_folder(self, folder: Path) -> None:
+        """Log the files of a folder and its sub-folders as artifacts, under the folder's name.
+
+        Hidden files are left out: those of git, and unfinished ones.
+        """
+        faults.point("report written")
+        for path in sorted(folder.rglob("[!.]*")):
+            if path.is_file():
+                self._client.log_artifact(
+                    self.id, str(path), str(path.parent.relative_to(folder.parent))
+                )
+
+    @store_errors()
+    def log_outputs(self, *paths: Path) -> None:
+        """Log files that the run made, and tag it with the MD5 of each, as in `dvc.lock`."""
+        for path in paths:
+            self._client.log_artifact(self.id, str(path), path.parent.name)
+        faults.point("outputs logged")
+        for path in paths:
+            self._client.set_tag(self.id, f"md5 {path}", md5(path))
+
+    @store_errors()
+    def log_dataset(self, dataset: str, split: str, examples: Examples, source: Path) -> None:
+        """Log which examples the run used: their shape, source and digest.
+
+        Args:
+            dataset: its name in torchvision, also logged as the tag `dataset`.
+            split: `train`, `validation` or `test`.
+            examples: the examples.
+            source: the file with their images.
+        """
+        faults.point("run opened")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
+            logged = mlflow.data.from_numpy(
+                examples.images.numpy(),
+                source=str(source),
+                targets=examples.labels.numpy(),
+                name=f"{dataset.lower()}-{split}",
+                digest=examples.digest(),
+            )
+        context = entities.InputTag(MLFLOW_DATASET_CONTEXT, _CONTEXTS[split])
+        inputs = entities.DatasetInput(entities.Dataset(**logged.to_dict()), [context])
+        self._client.log_inputs(self.id, [inputs])
+        self._client.set_tag(self.id, "dataset", dataset)
+
+    @store_errors()
+    def log_provenance(self, stage: str, document: Mapping[str, Any], patch: bytes) -> None:
+        """Log what a stage of the run was made from, as `reproduce.run_record` reads it.
+
+        Args:
+            stage: its name.
+            document: becomes `provenance/<stage>.json`.
+            patch: the uncommitted changes; becomes `provenance/<stage>.patch` unless it is empty.
+        """
+        self._client.log_dict(self.id, dict(document), f"provenance/{stage}.json")
+        name = f"{stage}.patch"
+        logged = {file.path for file in self._client.list_artifacts(self.id, "provenance")}
+        # A resumed run may have a patch of an earlier state of the working tree.
+        if patch or f"provenance/{name}" in logged:
+            with TemporaryDirectory() as folder:
+                Path(folder, name).write_bytes(patch)
+                self._client.log_artifact(self.id, str(Path(folder, name)), "provenance")
+
+    @store_errors()
+    def log_trial(self, trial: Trial, fixed: Mapping[str, Any]) -> None:
+        """Log a finished trial as a nested run, unless it is there.
+
+        Args:
+            trial: a pruned one gets MLflow's status KILLED.
+            fixed: the hyperparameters that were not tuned.
+        """
+        client = self._client
+        query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.trial = '{trial.number}'"
+        for child in find_runs(query):
+            if child.info.status != "RUNNING":
+                return
+            client.delete_run(child.info.run_id)  # a kill cut its logging short
+        milliseconds = [round(1000 * moment) for moment in trial.times]
+        parent = client.get_run(self.id)
+        child = client.create_run(
+            parent.info.experiment_id,
+            start_time=milliseconds[0],
+            run_name=f"trial-{trial.number:03}",
+            tags={name: parent.data.tags[name] for name in _SHARED_TAGS if name in parent.data.tags}
+            | {
+                MLFLOW_PARENT_RUN_ID: self.id,
+                "stage": "trial",
+                "trial": str(trial.number),
+                "state": trial.state,
+            },
+        )
+        faults.point("trial half logged")
+        points = [
+            entities.Metric(name, value, moment, epoch.epoch)
+            for epoch, moment in zip(trial.history, milliseconds[1:], strict=False)
+            for name, value in _metrics(epoch).items()
+        ]
+        hyperparameters = {**fixed, **trial.hyperparameters}
+        params = [entities.Param(name, str(value)) for name, value in hyperparameters.items()]
+        client.log_batch(child.info.run_id, points, params)
+        client.log_inputs(child.info.run_id, parent.inputs.dataset_inputs)
+        nested = Run(child.info.run_id)
+        nested.set_note(notes.trial(trial))
+        if trial.error:
+            nested.log_text("error.txt", trial.error)
+        client.set_terminated(child.info.run_id, _STATUS[trial.state], milliseconds[-1])
+
+    @store_errors()
+    def set_note(self, note: str) -> None:
+        """Set the description of the run, in Markdown; a line on how to reproduce it is added."""
+        how = f"Reproduce it: `python src/reproduce.py {self.id}`"
+        self._client.set_tag(self.id, MLFLOW_RUN_NOTE, f"{note}\n\n{how}\n")
+
+    def log_later(self, entry: Callable[[], object]) -> None:
+        """Queue an entry, then log the queue as far as the store answers. Warns if it does not."""
+        self._queue.append(entry)
+        try:
+            self.flush()
+        except stores.StoreError as error:
+            console.warn(f"not logged yet, will be tried again: {error}")
+
+    def flush(self) -> None:
+        """Log all queued entries, in order. Raises `StoreError` if the store does not answer."""
+        while self._queue:
+            self._queue[0]()
+            self._queue.popleft()
+
+
+@contextmanager
+def resume_run(stage: str, job: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open the run of a job: the existing one, or a new one.
+
+    It ends FINISHED, KILLED after Ctrl-C, or FAILED after another exception.
+
+    Args:
+        stage: becomes the name of the run.
+        job: the unique name of the job.
+        tags: of the run.
+    """
+    tags = {**tags, "stage": stage, "job": job, "workspace": _workspace()}
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc.experiment"] = experiment
+    _open_experiment()
+    with _activate(find_runs(f"tags.job = '{job}'"), stage, tags) as run:
+        yield run
+
+
+@contextmanager
+def resume_run_by_output(path: Path, stage: str) -> Iterator[Run]:
+    """Open the latest run of a stage that made this file, preferably one of this working folder.
+
+    The file is identified by its content. If no run made it, for example because it was pulled with
+    DVC, a new run is created. Whatever happens, the run stays FINISHED and keeps its end time.
+    """
+    _open_experiment()
+    found = find_runs_by_output(path, stage)
+    found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
+    tags = {"stage": stage, f"md5 {path}": md5(path)}
+    if found and (ended := found[0].info.end_time):
+        tags["ended"] = found[0].data.tags.get("ended", str(ended))
+    with _activate(found, stage, tags, finished=True) as run:
+        run.log_outputs(path)
+        yield run
+
+
+def find_runs_by_output(path: Path, stage: str) -> list[entities.Run]:
+    """The runs of a stage that made this file, identified by its content, the latest first."""
+    return find_runs(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
+
+
+@store_errors()
+def find_runs(filter_string: str) -> list[entities.Run]:
+    """Runs of the experiment by MLflow's search syntax, the latest first."""
+    client = MlflowClient(stores.tracking_uri())
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    found: list[entities.Run] = client.search_runs(
+        [experiment.experiment_id] if experiment else [],
+        filter_string,
+        max_results=50_000,  # MLflow's limit
+        order_by=["attributes.start_time DESC"],
+    )
+    return found
+
+
+def existing_store() -> MlflowClient:
+    """A client of a store that exists. Raises `UserError` otherwise; MLflow would create one."""
+    stores.require_existing(stores.tracking_uri())
+    return MlflowClient(stores.tracking_uri())
+
+
+@store_errors()
+def _open_experiment() -> None:
+    mlflow.set_tracking_uri(stores.tracking_uri())
+    with stores.creation_lock(stores.tracking_uri()):
+        known = mlflow.get_experiment_by_name(EXPERIMENT)
+    if known is None:
+        with suppress(MlflowException):  # another process was faster, or the next line will fail
+            mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
+    known = mlflow.set_experiment(EXPERIMENT)
+    if MLFLOW_RUN_NOTE not in known.tags:
+        mlflow.set_experiment_tag(MLFLOW_RUN_NOTE, notes.EXPERIMENT)
+
+
+@contextmanager
+def _activate(
+    found: Sequence[entities.Run], name: str, tags: Mapping[str, str], *, finished: bool = False
+) -> Iterator[Run]:
+    """Make the first run found, or a new one, MLflow's active run, and set its status at the end.
+
+    A run that had `finished` before stays so, with its end time in the tag `ended`.
+    """
+
+    def end(status: str) -> None:
+        mlflow.end_run(status)
+        if "ended" in tags:
+            MlflowClient().set_terminated(run.id, status, int(tags["ended"]))
+
+    with store_errors():
+        run_id = found[0].info.run_id if found else None
+        run = Run(mlflow.start_run(run_id, run_name=name, tags=dict(tags)).info.run_id)
+    try:
+        yield run
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with suppress(stores.StoreError), store_errors():  # the first error matters more
+            end("FINISHED" if finished else status)
+        raise
+    with store_errors():
+        end("FINISHED")
+
+
+def _workspace() -> str:
+    """The working folder, for those who share a store."""
+    return f"{platform.node()}:{stores.root()}"
+
+
+def _metrics(epoch: Epoch) -> dict[str, float]:
+    return {name: value for name, value in epoch.metrics().items() if name != "epoch"}
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

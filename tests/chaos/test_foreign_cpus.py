@@ -1,0 +1,124 @@
+"""Portable arithmetic gives the same bytes on foreign CPUs, which QEMU emulates.
+
+It takes minutes, most of them for imports.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mnist_cnn.learning import arithmetic
+
+import pytest
+from clone import RESULTS, ROOT, make_clone
+from libraries import LIBRARIES
+
+QEMU = shutil.which("qemu-x86_64")
+CPUS = ["Haswell", "EPYC"]  # Intel, 2013, and AMD, 2017
+
+pytestmark = pytest.mark.skipif(
+    QEMU is None or not arithmetic.is_supported(),
+    reason="needs Debian's qemu-user and an x86-64 CPU with AVX2",
+)
+
+TINY = {
+    "tune": {"trials": 4, "round_size": 2, "epochs": 1, "train_size": 300, "validation_size": 100},
+    "train": {"epochs": 1, "train_size": 300, "threads": 2},
+    "evaluate": {"test_size": 200, "threads": 2},
+}
+
+
+def emulated_python(folder, cpu):
+    """A virtual environment like this one, whose Python and its children run on a foreign CPU."""
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), folder)
+    (folder / "lib").symlink_to(Path(sys.prefix, "lib"))
+    script = folder / "bin/python"
+    interpreter = Path(sys.executable).resolve()
+    script.write_text(f'#!/bin/sh\nexec {QEMU} -cpu {cpu} -0 "$0" {interpreter} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def on_every_cpu(run, tmp_path_factory):
+    """What a function returns for each emulated Python, by CPU; they run at the same time."""
+
+    def run_on(cpu):
+        folder = tmp_path_factory.mktemp(cpu)
+        return run(emulated_python(folder / "venv", cpu), folder)
+
+    with ThreadPoolExecutor() as executor:
+        return dict(zip(CPUS, executor.map(run_on, CPUS), strict=True))
+
+
+def digests(python, _folder=None, **variables):
+    """The MD5 of what each library computes."""
+    done = subprocess.run(
+        [python, "tests/support/libraries.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=arithmetic.environment_without() | variables,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def native_digests():
+    return digests(sys.executable)
+
+
+@pytest.fixture(scope="module")
+def foreign_digests(tmp_path_factory):
+    return on_every_cpu(digests, tmp_path_factory)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_computes_the_same_bytes(library, cpu, native_digests, foreign_digests):
+    assert foreign_digests[cpu][library] == native_digests[library]
+
+
+@pytest.mark.skipif("avx512f" not in arithmetic.cpu_flags(), reason="needs a CPU with AVX-512")
+def test_without_portable_arithmetic_libraries_compute_other_bytes(native_digests):
+    native = digests(sys.executable, MNIST_CNN_ARITHMETIC="native")
+
+    different = {library for library in LIBRARIES if native[library] != native_digests[library]}
+    assert different >= {"oneDNN", "MKL", "PyTorch", "NumPy", "OpenBLAS", "Optuna"}
+
+
+@pytest.fixture(scope="module")
+def foreign_clones(tmp_path_factory):
+    """Clones in which the pipeline ran on a foreign CPU."""
+
+    def run(python, folder):
+        clone = make_clone(folder / "clone")
+        clone.set_params(TINY)
+        clone.run("dvc", "repro", "download")
+        clone.run("dvc", "repro", PATH=f"{python.parent}:{clone.environment['PATH']}")
+        return clone
+
+    return on_every_cpu(run, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A clone in which the pipeline ran on this CPU."""
+    clone = make_clone(tmp_path_factory.mktemp("here"))
+    clone.set_params(TINY)
+    clone.run("dvc", "repro")
+    return clone
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_the_pipeline_writes_the_same_files(cpu, undisturbed, foreign_clones):
+    clone = foreign_clones[cpu]
+    reports = [str(path.relative_to(clone.folder)) for path in clone.folder.glob("reports/**/*.*")]
+
+    assert len(reports) > 25
+    for path in [*RESULTS, *reports]:
+        assert clone.read(path) == undisturbed.read(path), path

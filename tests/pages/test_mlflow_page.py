@@ -1,0 +1,87 @@
+"""What this project puts on MLflow's pages is readable there: trials, notes, plots, card, model."""
+
+import shutil
+
+import pytest
+from clone import SMALL
+from playwright.sync_api import expect
+from server import MAKE, free_port, serve
+
+TRIALS = [f"trial-{number:03}" for number in range(SMALL["tune"]["trials"])]
+
+
+@pytest.fixture(scope="module")
+def ui(clone, tmp_path_factory):
+    """The address of what `make ui` starts, with a copy of the clone's store."""
+    folder = tmp_path_factory.mktemp("store")
+    shutil.copy2(clone.folder / "mlflow.db", folder)
+    with serve(folder, [*MAKE, "ui"], free_port()) as address:
+        yield address
+
+
+@pytest.fixture
+def table(page, ui):
+    """The table of runs, reached as a user does, without the internet."""
+    page.route(lambda url: not url.startswith(ui), lambda route: route.abort())
+    page.goto(ui)
+    page.get_by_role("button", name="Model training").click()
+    page.get_by_role("link", name="mnist-cnn").click()
+    page.get_by_role("button", name="Close").click()  # MLflow's assistant
+    expect(row(page, "train")).to_be_visible()
+    return page
+
+
+def row(page, name):
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+
+
+def open_run(page, name, tab):
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    page.get_by_role("tab", name=tab).click()
+
+
+def test_a_study_unfolds_to_its_trials(table):
+    row(table, "tune").get_by_role("button").click()
+    for trial in TRIALS:
+        expect(row(table, trial)).to_be_visible()
+
+
+def test_a_run_has_a_note_and_the_command_that_reproduces_it(table):
+    open_run(table, "train", "Overview")
+    description = table.get_by_test_id("note-editor-preview-content")
+    expect(description).to_contain_text("Test accuracy")
+    expect(description.locator("code").last).to_contain_text("python src/reproduce.py")
+
+
+def test_the_artifacts_of_a_model_show_its_plots_and_its_card(table):
+    open_run(table, "train", "Artifacts")
+    table.get_by_text("evaluate", exact=True).click()
+    table.get_by_text("plots", exact=True).first.click()
+    table.get_by_text("roc.png", exact=True).click()
+    image = table.get_by_role("img", name="evaluate/plots/roc.png")
+    expect(image).to_be_visible()
+    expect(image).not_to_have_js_property("naturalWidth", 0)
+
+    table.get_by_text("reports", exact=True).click()
+    table.get_by_text("model_card.md", exact=True).click()
+    expect(table.get_by_role("heading", name="Model details")).to_be_visible()
+
+
+def test_the_interactive_plots_of_a_study_need_no_internet(table):
+    open_run(table, "tune", "Artifacts")
+    table.get_by_text("study.html", exact=True).click()
+    study = table.frame_locator("iframe")
+    for title in ("Optimization History Plot", "Timeline Plot"):
+        plot = study.locator(".js-plotly-plot", has_text=title)
+        expect(plot.get_by_text("Trial", exact=True)).to_be_visible()
+
+
+def test_the_registered_model_is_the_champion(table, clone):
+    (run,) = [run for run in clone.runs()[::-1] if run.info.run_name == "train"][:1]
+    table.get_by_role("link", name="Model registry").click()
+    table.get_by_role("dialog").get_by_role("button", name="Close").click()  # MLflow's news
+    table.get_by_role("main").get_by_role("link", name="mnist-cnn").click()
+    version = table.get_by_role("row").filter(has=table.get_by_role("link", name="Version 1"))
+    expect(version).to_contain_text("champion")
+    expect(version).to_contain_text(f"test_accuracy: {run.data.metrics['test_accuracy']}")

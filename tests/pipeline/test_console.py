@@ -1,0 +1,44 @@
+"""Exit status and output of a script in a process of its own."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# A shell starts background processes with Ctrl-C ignored.
+SCRIPT = """
+import signal
+import time
+from contextlib import contextmanager
+from mnist_cnn import console
+
+@contextmanager
+def resource():
+    try:
+        yield
+    finally:
+        console.write("closed")
+
+def main():
+    with resource(), resource(), console.progress_bar(2, "epochs", "epoch") as bar:
+        bar.update()
+        console.write("working")
+        time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+console.run(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_script_releases_its_resources_and_explains_how_to_continue(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
+        assert script.stdout.readline() == "working\n"
+        script.send_signal(number)
+        output, errors = script.communicate()
+    assert output == "closed\nclosed\n"
+    assert errors == "interrupted; run the same command to continue\n"
+    assert script.returncode == 1

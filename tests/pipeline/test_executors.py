@@ -1,0 +1,106 @@
+"""Processes run trials with the same results as one process, and never outlive their parent."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from mnist_cnn.learning import data
+from mnist_cnn.search.executors import process_pool
+from mnist_cnn.search.summary import trials_table
+from mnist_cnn.search.trial import train_network
+
+import pytest
+from studies import bowl_with_failures, bowl_with_kills, make_tune, run_search
+
+SCRIPT = """
+import os, time
+from mnist_cnn import console
+from mnist_cnn.search.executors import process_pool
+
+def main():
+    with process_pool(2) as executor:
+        pids = [executor.submit(os.getpid) for _ in range(2)]
+        print(*{pid.result() for pid in pids}, flush=True)
+        executor.submit(time.sleep, 600).result()
+
+if __name__ == "__main__":
+    console.run(main)
+"""
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_pool_runs_tasks_even_after_a_process_died():
+    with process_pool(2) as executor:
+        for _ in range(2):
+            tasks = [executor.submit(pow, 2, n) for n in range(10)]
+            assert [task.result() for task in tasks] == [2**n for n in range(10)]
+            with pytest.raises(BrokenProcessPool):
+                executor.submit(os._exit, 1).result()
+
+
+def test_an_error_in_the_block_terminates_the_processes_at_once():
+    def fail_beside_a_long_task():
+        with process_pool(1) as executor:
+            executor.submit(time.sleep, 600)
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        fail_beside_a_long_task()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["kill", "term", "int"]
+)
+def test_no_process_outlives_its_parent(tmp_path, number):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert pids
+        parent.send_signal(number)
+        parent.wait(60)
+        deadline = time.monotonic() + 30
+        while any(map(is_running, pids)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    assert not any(map(is_running, pids))
+
+
+def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
+    tune = make_tune(trials=6, round_size=3)
+    with process_pool(3) as executor:
+        trials = run_search(tune, bowl_with_kills, executor=executor, checkpoints=tmp_path)
+
+    assert trials_table(trials) == trials_table(run_search(tune, bowl_with_failures))
+    assert {trial.cause for trial in trials if trial.state == "failed"} == {
+        "its process was killed, as happens when memory runs out"
+    }
+
+
+def test_the_number_of_processes_has_no_effect_on_networks(real_train, tmp_path):
+    tune = make_tune(trials=4, round_size=2, epochs=2)
+    train, validation = data.subset(real_train, (200, 100), 0)
+    objective = partial(train_network, tune=tune, train=train, validation=validation)
+    expected = trials_table(run_search(tune, objective))
+    assert {row["state"] for row in expected} <= {"complete", "pruned"}
+
+    with process_pool(2) as executor:
+        trials = run_search(tune, objective, executor=executor, checkpoints=tmp_path)
+
+    assert trials_table(trials) == expected
+    assert list(tmp_path.iterdir()) == []  # checkpoints of recorded trials are deleted

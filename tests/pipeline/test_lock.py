@@ -1,0 +1,88 @@
+"""The committed `dvc.lock` belongs to the committed code, parameters and reports.
+
+The last commit is read, not the working tree, because `dvc repro` brings that up to date.
+"""
+
+import subprocess
+import tarfile
+from io import BytesIO
+
+from mnist_cnn.reproduce.provenance import md5_path
+
+import pytest
+import yaml
+from clone import ROOT
+
+STAGES = ["download", "tune", "train", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    """The files of the last commit."""
+    archive = subprocess.run(
+        ["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    folder = tmp_path_factory.mktemp("committed")
+    with tarfile.open(fileobj=BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params(committed):
+    return yaml.safe_load((committed / "params.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def defined(committed):
+    return yaml.safe_load((committed / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture(scope="module")
+def locked(committed):
+    return yaml.safe_load((committed / "dvc.lock").read_text())["stages"]
+
+
+def test_every_stage_is_recorded(locked, defined):
+    assert sorted(locked) == sorted(defined) == sorted(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_recorded_with_the_committed_parameters(stage, locked, defined, params):
+    assert locked[stage]["cmd"] == defined[stage]["cmd"]
+    sections = {section: params[section] for section in defined[stage]["params"]}
+    assert locked[stage]["params"] == {"params.yaml": sections}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_recorded_with_the_committed_code(stage, committed, locked, defined, params):
+    digests = {dep["path"]: dep["md5"] for dep in locked[stage]["deps"]}
+    dataset = params["download"]["dataset"]
+    assert list(digests) == sorted(
+        dep.replace("${download.dataset}", dataset) for dep in defined[stage]["deps"]
+    )
+    code = {path: digest for path, digest in digests.items() if path.startswith(("src", "req"))}
+    assert code == {path: md5_path(committed / path) for path in code}
+
+
+def test_a_stage_is_recorded_with_the_outputs_of_earlier_stages(locked):
+    outputs = {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+    deps = {dep["path"]: dep["md5"] for stage in locked.values() for dep in stage["deps"]}
+    shared = deps.keys() & outputs.keys()
+    assert shared >= {"models/best_model.pth", "reports/tune/best_params.json"}
+    assert {path: deps[path] for path in shared} == {path: outputs[path] for path in shared}
+
+
+def test_the_committed_reports_are_recorded(committed, locked):
+    outputs = {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+    reports = [path for path in outputs if (committed / path).exists()]
+    assert "reports/evaluate/metrics.json" in reports
+    assert "reports/evaluate/plots" in reports
+    assert {path: md5_path(committed / path) for path in reports} == {
+        path: outputs[path] for path in reports
+    }
+    files = {path for path in (committed / "reports").rglob("*") if path.is_file()}
+    recorded = {
+        path for path in files if any(path.is_relative_to(committed / report) for report in reports)
+    }
+    assert {path.name for path in files - recorded} == {".gitignore"}

@@ -1,0 +1,97 @@
+"""How `models/best_model.pth` behaves on real digits: accuracy, invariance, direction."""
+
+from typing import NamedTuple
+
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import data, model
+
+import pytest
+import torch
+from clone import ROOT
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+BEST_MODEL = ROOT / "models/best_model.pth"
+
+
+class Subject(NamedTuple):
+    """A model, and its predictions for test images."""
+
+    network: model.DeepCNN
+    images: torch.Tensor
+    labels: torch.Tensor
+    probabilities: torch.Tensor
+
+    @property
+    def correct(self):
+        return self.probabilities.argmax(1) == self.labels
+
+    def agreement(self, images):
+        """The fraction of images with the same prediction in another form."""
+        predictions = model.predict(self.network, images).argmax(1)
+        return float((predictions == self.probabilities.argmax(1)).float().mean())
+
+    def confidence_in_truth(self, images):
+        probabilities = model.predict(self.network, images)
+        return float(probabilities.gather(1, self.labels[:, None]).mean())
+
+
+@pytest.fixture(scope="module")
+def subject():
+    if not BEST_MODEL.exists():
+        pytest.skip("models/best_model.pth is missing; `make repro` creates it")
+    network, _ = model.load(BEST_MODEL)
+    images, labels = data.load("test", ROOT / idx.folder("MNIST"))
+    images, labels = images[::5], labels[::5]
+    return Subject(network, images, labels, model.predict(network, images))
+
+
+def moved(images, *, angle=0, shift=(0, 0)):
+    """Images rotated by degrees and shifted by pixels to the right and down."""
+    return TF.affine(
+        images,
+        angle=angle,
+        translate=list(shift),
+        scale=1,
+        shear=[0],
+        interpolation=InterpolationMode.BILINEAR,
+    )
+
+
+def test_it_classifies_nearly_all_digits_correctly(subject):
+    assert subject.correct.float().mean() >= 0.995
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_it_classifies_every_digit_correctly(subject, digit):
+    assert subject.correct[subject.labels == digit].float().mean() >= 0.97
+
+
+@pytest.mark.parametrize("shift", [(2, 0), (-2, 0), (0, 2), (0, -2)])
+def test_a_shift_by_two_pixels_keeps_the_prediction(subject, shift):
+    assert subject.agreement(moved(subject.images, shift=shift)) >= 0.97
+
+
+@pytest.mark.parametrize("angle", [10, -10])
+def test_a_rotation_by_ten_degrees_keeps_the_prediction(subject, angle):
+    assert subject.agreement(moved(subject.images, angle=angle)) >= 0.97
+
+
+def test_a_darker_image_keeps_the_prediction(subject):
+    assert subject.agreement(subject.images * 0.9) >= 0.98
+
+
+def test_noise_lowers_the_confidence_in_the_true_class(subject):
+    noise = torch.randn(subject.images.shape, generator=torch.Generator().manual_seed(0))
+    clean, little, much = (
+        subject.confidence_in_truth((subject.images + deviation * noise).clamp(0, 255))
+        for deviation in (0, 40, 80)
+    )
+    assert clean > little > much
+
+
+@pytest.mark.parametrize("level", [0, 128])
+def test_an_image_without_a_digit_has_a_lower_confidence_than_digits(subject, level):
+    blank = torch.full((1, 1, 28, 28), level, dtype=torch.uint8)
+
+    assert model.predict(subject.network, blank).max() < subject.probabilities.max(1).values.mean()

@@ -1,0 +1,286 @@
+"""Every parameter in `params.yaml` changes the result."""
+
+import copy
+import json
+import runpy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from mnist_cnn import files
+from mnist_cnn.learning import compute, data, training
+from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.params import Params
+from mnist_cnn.search.study import open_study, search
+from mnist_cnn.search.summary import trials_table
+from mnist_cnn.search.trial import train_network
+
+import pytest
+import torch
+import yaml
+from clone import ROOT, empty_store
+
+SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+# Their keys are free, and have tests of their own.
+FREE = ("hyperparameters", "search_space")
+
+
+def leaves(section, prefix=""):
+    """The dotted names of all parameters."""
+    for key, value in section.items():
+        if isinstance(value, dict) and key not in FREE:
+            yield from leaves(value, f"{prefix}{key}.")
+        elif key not in FREE:
+            yield prefix + key
+
+
+def changed(base, name, value):
+    params = copy.deepcopy(base)
+    *path, last = name.split(".")
+    section = params
+    for key in path:
+        section = section[key]
+    section[last] = value
+    return params
+
+
+STUDY = {
+    "seed": 0,
+    "trials": 8,
+    "round_size": 2,
+    "epochs": 2,
+    "threads": 1,
+    "train_size": 100,
+    "validation_size": 100,
+    "sampler": {"name": "tpe", "startup_trials": 4},
+    "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
+    "hyperparameters": {"conv1_out_channels": 2, "batch_size": 25, "schedule": "one_cycle"},
+    "search_space": {
+        "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
+        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+    },
+}
+
+TUNE = {
+    "seed": 1,
+    "trials": 9,
+    "round_size": 3,
+    "epochs": 3,
+    "train_size": 120,
+    "validation_size": 120,
+    "sampler.name": "random",
+    "sampler.startup_trials": 0,
+    "pruner.name": "none",
+    "pruner.startup_trials": 8,
+    "pruner.warmup_epochs": 1,
+}
+TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
+EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
+
+# Their effect is tested elsewhere: in test_sources.py, test_fashion_mnist.py, test_arithmetic.py,
+# and below for the threads.
+ELSEWHERE = {"compute.arithmetic"}
+ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
+ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}
+
+
+def test_every_parameter_has_a_test():
+    shown = {f"tune.{name}" for name in TUNE} | ELSEWHERE
+    shown |= {f"train.{name}" for name in TRAIN} | {f"evaluate.{name}" for name in EVALUATE}
+
+    assert set(leaves(SHIPPED)) == shown
+
+
+def study(settings, real_train):
+    """The table of a search."""
+    tune = Params.model_validate(SHIPPED | {"tune": settings}).tune
+    train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
+    objective = partial(train_network, tune=tune, train=train, validation=validation)
+    with ThreadPoolExecutor(1) as executor:
+        trials = search(tune, objective, open_study("0", "sqlite://"), executor)
+        return trials_table(list(trials))
+
+
+@pytest.fixture(scope="module")
+def usual_study(real_train):
+    return study(STUDY, real_train)
+
+
+@pytest.mark.parametrize("name", TUNE)
+def test_a_parameter_of_tune_changes_the_study(name, usual_study, real_train):
+    assert study(changed(STUDY, name, TUNE[name]), real_train) != usual_study
+
+
+@pytest.mark.parametrize(
+    ("name", "range_"),
+    [
+        ("learning_rate", {"type": "float", "low": 0.001, "high": 0.2, "log": True}),
+        ("learning_rate", {"type": "float", "low": 0.001, "high": 0.1, "log": False}),
+        ("dropout", {"type": "float", "low": 0.0, "high": 0.5, "step": 0.25}),
+        ("dropout", {"type": "categorical", "choices": [0.0, 0.5]}),
+        ("conv2_out_channels", {"type": "int", "low": 1, "high": 3}),
+        ("n_fc_layers", {"type": "int", "low": 0, "high": 0}),
+    ],
+    ids=["high", "log", "step", "choices", "one more layer", "no layers"],
+)
+def test_the_search_space_changes_the_study(name, range_, usual_study, real_train):
+    assert study(changed(STUDY, f"search_space.{name}", range_), real_train) != usual_study
+
+
+NETWORK = {
+    "conv1_out_channels": 3,
+    "conv2_out_channels": 4,
+    "fc1_out_features": 5,
+    "fc2_out_features": 6,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "dropout": 0.1,
+    "batch_size": 25,
+}
+
+
+def weights(flat, real_train):
+    hyperparameters = Hyperparameters.model_validate(flat)
+    (examples,) = data.subset(real_train, (100,), 0)
+    compute.configure(1)
+    network = training.build(hyperparameters, 0)
+    list(training.fit(network, hyperparameters, examples, epochs=2, seed=0))
+    return network.architecture, torch.cat([p.flatten() for p in network.parameters()]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("conv1_out_channels", 4),
+        ("conv2_out_channels", 5),
+        ("fc1_out_features", 6),
+        ("n_conv_layers", 1),
+        ("n_fc_layers", 1),
+        ("batch_norm", True),
+        ("dropout", 0.2),
+        ("crop", 2),
+        ("label_smoothing", 0.1),
+        ("optimizer", "adam"),
+        ("optimizer", "sgd"),
+        ("learning_rate", 0.02),
+        ("weight_decay", 0.2),
+        ("schedule", "one_cycle"),
+        ("batch_size", 20),
+        ("rotation", 20.0),
+        ("translation", 0.2),
+        ("interpolation", "bilinear"),
+    ],
+)
+def test_a_hyperparameter_changes_the_network(name, value, real_train):
+    assert weights(NETWORK | {name: value}, real_train) != weights(NETWORK, real_train)
+
+
+@pytest.fixture
+def workspace(clone, tmp_path, monkeypatch):
+    """A copy of the clone in which to run scripts, in this process."""
+    ignored = shutil.ignore_patterns(".dvc", ".git", "mlflow.db*", "mlruns")
+    shutil.copytree(clone.folder, tmp_path, dirs_exist_ok=True, ignore=ignored)
+    (tmp_path / "mlflow.db").write_bytes(empty_store())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("sys.argv", ["a stage"])
+    return tmp_path
+
+
+def rerun(workspace, stage, name, value):
+    path = workspace / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(yaml.safe_load(path.read_text()), name, value)))
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(workspace / f"src/{stage}.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_a_parameter_of_train_changes_the_model(name, workspace):
+    before = files.md5(workspace / "models/best_model.pth")
+    rerun(workspace, "train", f"train.{name}", TRAIN[name])
+
+    assert files.md5(workspace / "models/best_model.pth") != before
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("test_size", "metrics.json"),
+        ("confidence", "per_class.json"),
+        ("calibration_bins", "reliability.csv"),
+        ("worst_mistakes", "plots/mistakes.png"),
+    ],
+)
+def test_a_parameter_of_evaluate_changes_the_report(name, file, workspace):
+    before = files.md5(workspace / "reports/evaluate" / file)
+    rerun(workspace, "evaluate", f"evaluate.{name}", EVALUATE[name])
+
+    assert files.md5(workspace / "reports/evaluate" / file) != before
+
+
+def test_the_number_of_threads_is_used(workspace, real_train):
+    tune = Params.model_validate(SHIPPED | {"tune": STUDY | {"threads": 2}}).tune
+    train, validation = data.subset(real_train, (100, 100), 0)
+    objective = train_network(
+        {"learning_rate": 0.1, "dropout": 0.0},
+        0,
+        None,
+        tune=tune,
+        train=train,
+        validation=validation,
+    )
+    next(objective)
+    assert torch.get_num_threads() == 2
+
+    rerun(workspace, "train", "train.threads", 1)
+    assert torch.get_num_threads() == 1
+    rerun(workspace, "evaluate", "evaluate.threads", 2)
+    assert torch.get_num_threads() == 2
+
+
+def test_the_experiment_article_is_the_protocol_of_the_article(tmp_path):
+    """`experiments/article` changes the parameters to the protocol of the article."""
+    params = copy.deepcopy(SHIPPED)
+    for line in (ROOT / "experiments/article").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        name, _, value = line.lstrip("+~").partition("=")
+        *path, last = name.split(".")
+        section = params
+        for key in path:
+            section = section[key]
+        if line.startswith("~"):
+            del section[last]
+        else:
+            section[last] = yaml.safe_load(value.replace(":", ": ").replace(",", ", "))
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(params))
+
+    tune = Params.model_validate(params).tune
+
+    assert tune.trials == 10
+    assert tune.epochs == params["train"]["epochs"] == 5
+    assert tune.pruner.name == "none"
+    assert {name: (r.low, r.high) for name, r in tune.search_space.items()} == {
+        "conv1_out_channels": (32, 128),
+        "conv2_out_channels": (64, 256),
+        "fc1_out_features": (128, 512),
+    }
+    drawn = {"conv1_out_channels": 88, "conv2_out_channels": 237, "fc1_out_features": 389}
+    assert Hyperparameters.model_validate(tune.hyperparameters | drawn) == Hyperparameters(
+        conv1_out_channels=88,
+        conv2_out_channels=237,
+        fc1_out_features=389,
+        batch_norm=False,
+        dropout=0.0,
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
+        batch_size=64,
+        rotation=10,
+        translation=0.1,
+        interpolation="nearest",
+    )

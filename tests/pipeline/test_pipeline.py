@@ -1,0 +1,215 @@
+"""The four stages, run by DVC in a clone with small parameters: results, runs and the registry."""
+
+import csv
+import io
+import json
+
+from mnist_cnn import files
+from mnist_cnn.datasets import idx
+from mnist_cnn.learning import data, model
+
+import mlflow
+import pytest
+import torch
+import yaml
+from clone import RUNS, SMALL, make_clone
+
+
+@pytest.fixture(scope="module")
+def client(clone):
+    return clone.mlflow
+
+
+@pytest.fixture(scope="module")
+def runs(clone):
+    """The runs of the clone, by name."""
+    found = clone.runs()
+    assert sorted(run.info.run_name for run in found) == RUNS
+    return {run.info.run_name: run for run in found}
+
+
+@pytest.fixture(scope="module")
+def lock(clone):
+    return yaml.safe_load(clone.read("dvc.lock"))["stages"]
+
+
+def rows(clone, path):
+    return list(csv.DictReader(io.StringIO(clone.read(path).decode())))
+
+
+def load_json(clone, path):
+    return json.loads(clone.read(path))
+
+
+def test_trials_are_nested_runs_with_hyperparameters_and_epochs(runs, client, clone):
+    for row in rows(clone, "reports/tune/trials.csv"):
+        run = runs[f"trial-{int(row['number']):03}"]
+        points = client.get_metric_history(run.info.run_id, "validation_accuracy")
+
+        assert run.data.tags["mlflow.parentRunId"] == runs["tune"].info.run_id
+        assert run.data.tags["state"] == row["state"]
+        assert run.data.params["learning_rate"] == row["learning_rate"]
+        assert run.data.params["schedule"] == "one_cycle"
+        assert [point.step for point in points] == list(range(1, int(row["epoch"]) + 1))
+        assert points[-1].value == float(row["validation_accuracy"])
+
+
+def test_the_best_hyperparameters_are_those_of_the_best_trial(clone):
+    complete = [r for r in rows(clone, "reports/tune/trials.csv") if r["state"] == "complete"]
+    best = max(complete, key=lambda row: float(row["validation_accuracy"]))
+    chosen = load_json(clone, "reports/tune/best_params.json")
+
+    assert str(chosen["learning_rate"]) == best["learning_rate"]
+    assert str(chosen["batch_size"]) == best["batch_size"]
+    assert chosen["schedule"] == "one_cycle"
+
+
+def test_one_run_has_the_training_and_the_evaluation_of_a_model(runs, client, clone):
+    run = runs["train"]
+    metrics = load_json(clone, "reports/evaluate/metrics.json")
+    points = client.get_metric_history(run.info.run_id, "train_loss")
+    history = rows(clone, "reports/train/history.csv")
+
+    assert run.info.status == runs["tune"].info.status == "FINISHED"
+    assert [(p.step, p.value) for p in points] == [
+        (int(row["epoch"]), float(row["train_loss"])) for row in history
+    ]
+    assert {f"test_{name}" for name in metrics} <= run.data.metrics.keys()
+    assert run.data.metrics["test_accuracy"] == metrics["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize(("name", "split"), [("train", "test"), ("tune", "validation")])
+def test_a_run_has_its_data_sets(runs, name, split):
+    inputs = {each.dataset.name for each in runs[name].inputs.dataset_inputs}
+
+    assert inputs == {"mnist-train", f"mnist-{split}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "artifact"),
+    [
+        ("tune", "study.html"),
+        ("tune", "tune/plots/contour.png"),
+        ("train", "train/plots/history.png"),
+        ("train", "evaluate/plots/confusion_matrix.png"),
+        ("train", "evaluate/plots/roc.png"),
+        ("train", "models/best_model.pth"),
+        ("train", "reports/model_card.md"),
+    ],
+)
+def test_plots_pages_and_the_model_are_artifacts(runs, client, name, artifact):
+    folder = artifact.rpartition("/")[0] or None
+
+    assert artifact in {f.path for f in client.list_artifacts(runs[name].info.run_id, folder)}
+
+
+def test_each_run_and_the_model_version_have_a_note(runs, client, clone):
+    notes = {name: run.data.tags["mlflow.note.content"] for name, run in runs.items()}
+    for name, note in notes.items():
+        assert f"`python src/reproduce.py {runs[name].info.run_id}`" in note
+
+    accuracy = load_json(clone, "reports/evaluate/metrics.json")["accuracy"]
+    version = client.get_model_version_by_alias("mnist-cnn", "champion")
+    for note in (notes["train"], version.description):
+        assert f"Test accuracy **{accuracy:.2%}** on 500 images of MNIST" in note
+    best = load_json(clone, "reports/tune/metrics.json")
+    value = f"validation accuracy **{best['validation_accuracy']:.2%}**"
+    assert "**Search** with 6 trials" in notes["tune"]
+    assert f"Best: trial {best['best_trial']}, {value}" in notes["tune"]
+    assert f"complete after 2 epochs, {value}" in notes[f"trial-{best['best_trial']:03}"]
+
+
+def test_the_model_card_has_digests_and_hyperparameters(clone, lock):
+    card = clone.read("reports/model_card.md").decode()
+    train = lock["train"]
+    md5s = {entry["path"]: entry["md5"] for entry in [*train["outs"], *train["deps"]]}
+
+    for path in ("models/best_model.pth", "data/MNIST/raw/train-images-idx3-ubyte"):
+        assert f"| {path} | {md5s[path]} |" in card
+    for name, value in load_json(clone, "reports/tune/best_params.json").items():
+        assert f"| {name} | {value} |" in card
+    assert "| all black | " in card
+    assert "src/" not in card.partition("## Lineage")[2].partition("The model's run")[0]
+
+
+def test_a_line_of_the_lock_leads_to_a_run_and_the_run_to_a_commit(runs, clone, lock):
+    (model_out,) = [o for o in lock["train"]["outs"] if o["path"] == "models/best_model.pth"]
+    run = runs["train"]
+
+    assert run.data.tags["md5 models/best_model.pth"] == model_out["md5"]
+    assert run.data.tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert run.data.tags["git.clean"] == "true"
+    for stage in ("train", "evaluate"):
+        document = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/provenance/{stage}.json")
+        assert document["files"] == {dep["path"]: dep["md5"] for dep in lock[stage]["deps"]}
+
+
+def test_the_model_is_registered_as_the_champion(runs, client):
+    version = client.get_model_version_by_alias("mnist-cnn", "champion")
+
+    assert version.run_id == runs["train"].info.run_id
+    assert float(version.tags["test_accuracy"]) == runs["train"].data.metrics["test_accuracy"]
+
+
+def test_predictions_are_those_of_the_model_file(clone):
+    predictions = rows(clone, "reports/evaluate/predictions.csv")
+    (examples,) = data.subset(
+        data.load("test", clone.folder / idx.folder("MNIST")), (SMALL["evaluate"]["test_size"],), 0
+    )
+    network, dataset = model.load(clone.folder / "models/best_model.pth")
+
+    assert dataset == "MNIST"
+    assert [int(row["label"]) for row in predictions] == examples.labels.tolist()
+    written = torch.tensor([[float(row[f"p{k}"]) for k in range(10)] for row in predictions])
+    probabilities = model.predict(network, examples.images)
+    torch.testing.assert_close(written.double(), probabilities, atol=1e-5, rtol=1e-5)
+
+
+def test_metrics_agree_across_files(clone):
+    metrics = load_json(clone, "reports/evaluate/metrics.json")
+    report = load_json(clone, "reports/evaluate/classification_report.json")
+    confusion = rows(clone, "reports/evaluate/confusion_matrix.csv")
+    correct = sum(int(row[row["true"]]) for row in confusion)
+
+    assert correct / SMALL["evaluate"]["test_size"] == metrics["accuracy"] == report["accuracy"]
+    assert report["macro avg"]["f1-score"] == metrics["f1_macro"]
+
+
+def test_nothing_is_left_of_finished_jobs(clone):
+    assert not [path for path in clone.folder.glob("models/checkpoints/**/*") if path.is_file()]
+    assert not list(clone.folder.rglob("*.partial"))
+
+
+def test_dvc_shows_metrics_and_plots_without_options(clone):
+    assert "balanced_accuracy" in clone.run("dvc", "metrics", "show").stdout
+    clone.run("dvc", "plots", "show", "--out", "dvc_plots")
+    page = clone.read("dvc_plots/index.html").decode()
+    for title in ("Training loss", "Trials", "Confusion matrix", "roc.png", "contour.png"):
+        assert title in page
+
+
+def test_rerunning_a_stage_gives_the_same_files_and_new_runs(clone, client, runs):
+    """This adds a run to the store of the clone, so it is the last test here."""
+    before = clone.read("dvc.lock"), files.md5(clone.folder / "models/best_model.pth")
+
+    clone.run("dvc", "repro", "--single-item", "--force", "train")
+    clone.run("dvc", "repro", "--single-item", "--force", "evaluate")
+
+    assert (clone.read("dvc.lock"), files.md5(clone.folder / "models/best_model.pth")) == before
+    assert len(clone.runs()) == len(runs) + 1
+    assert len(client.search_model_versions("name = 'mnist-cnn'")) == 1  # identical weights
+
+
+@pytest.mark.parametrize("stage", ["tune", "train", "evaluate"])
+def test_a_missing_input_is_an_error_of_one_line(empty_clone, stage):
+    file = "t10k" if stage == "evaluate" else "train"
+    done = empty_clone.run("python", f"src/{stage}.py", check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"data/MNIST/raw/{file}-images-idx3-ubyte: missing" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def empty_clone(tmp_path_factory):
+    return make_clone(tmp_path_factory.mktemp("empty"))

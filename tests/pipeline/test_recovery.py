@@ -1,0 +1,98 @@
+"""A killed stage is resumed, and faults of trials and stores cost no result.
+
+`tests/chaos` tries every point and every fault.
+"""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from clone import RUNS, logged_once, make_clone, read_until, runs_of, start_watched, survives
+from mlflow import MlflowClient
+from server import free_port, mlflow_server
+
+
+def test_kills_during_search_training_and_registration_leave_no_trace(clone, tmp_path):
+    killed = make_clone(tmp_path)
+    for point in ("epoch ended", "outputs logged", "version registered"):
+        process = start_watched(killed, FAULT_AT=point)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == -signal.SIGKILL, f"{point!r} was not reached\n{output}"
+
+    survives(killed, clone)
+
+
+@pytest.fixture
+def searching(tmp_path):
+    """A clone that is ready for a search."""
+    made = make_clone(tmp_path / "clone")
+    made.run("dvc", "repro", "download")
+    return made
+
+
+def test_an_interrupted_search_prints_how_to_continue(searching):
+    process = subprocess.Popen(
+        ["python", "src/tune.py"],
+        cwd=searching.folder,
+        env=searching.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("trial   0")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert errors.strip() == "interrupted; run the same command to continue"
+    runs = searching.runs()
+    assert {run.info.status for run in runs if run.info.run_name == "tune"} == {"KILLED"}
+
+
+def test_failed_trials_are_recorded_with_their_cause(searching):
+    space = {
+        "learning_rate": {"type": "categorical", "choices": [0.01, 1e30]},
+        "conv1_out_channels": {"type": "categorical", "choices": [8, 10**12]},
+        "conv2_out_channels": {"type": "int", "low": 8, "high": 16},
+        "n_fc_layers": {"type": "int", "low": 0, "high": 1},
+        "fc1_out_features": {"type": "int", "low": 8, "high": 16},
+    }
+    searching.set_params({"tune": {"search_space": space, "trials": 9}})
+    searching.run("python", "src/tune.py")
+
+    causes = {}
+    for run in searching.runs():
+        if run.info.status == "FAILED":
+            width, rate = (run.data.params[p] for p in ("conv1_out_channels", "learning_rate"))
+            error = Path(run.info.artifact_uri, "error.txt").read_text()
+            causes[width == "8", rate == "0.01"] = error.splitlines()[-1]
+    assert "the loss is not finite" in causes[True, False]
+    assert "allocate memory" in causes[False, True]
+    assert (searching.folder / "reports/tune/best_params.json").exists()
+
+
+def test_a_search_continues_without_its_server_and_logs_later(searching, tmp_path):
+    port = free_port()
+    searching.environment |= {
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    absent = searching.run("python", "src/tune.py", check=False)
+    assert absent.returncode == 1
+    assert absent.stderr.startswith(f"error: MLflow's store http://127.0.0.1:{port}: ")
+    assert absent.stderr.count("\n") == 1
+
+    with mlflow_server(tmp_path, port):
+        process = searching.start("python", "src/tune.py")
+        read_until(process, "trial   0: ")
+    read_until(process, "not logged yet, will be tried again")
+    os.killpg(process.pid, signal.SIGSTOP)  # or it would end before the server is back
+    with mlflow_server(tmp_path, port) as address:
+        os.killpg(process.pid, signal.SIGCONT)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        runs = runs_of(MlflowClient(address))
+        assert sorted(run.info.run_name for run in runs) == [n for n in RUNS if n != "train"]
+        logged_once(MlflowClient(address), runs)

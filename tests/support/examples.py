@@ -1,0 +1,58 @@
+"""Examples that several test modules share."""
+
+from pathlib import Path
+
+from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.evaluation import model_card
+
+import numpy as np
+import pytest
+
+# Debian's package has the four `.gz` here, with other headers than those of the mirrors.
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+on_fashion = pytest.mark.skipif(
+    not FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
+)
+
+
+def idx(array):
+    """An array of bytes as an IDX file."""
+    sizes = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+FACTS = model_card.Facts(
+    dataset=DESCRIPTIONS["MNIST"],
+    architecture={
+        "conv_layers": [16, 48],
+        "fc_layers": [],
+        "batch_norm": True,
+        "dropout": 0.1,
+        "crop": 2,
+        "image_size": 28,
+        "classes": 10,
+    },
+    hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
+    training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
+    summary={
+        "accuracy": 0.9967,
+        "accuracy_low": 0.9954,
+        "accuracy_high": 0.9976,
+        "mistakes": 33,
+        "examples": 10_000,
+        "balanced_accuracy": 0.9966,
+        "f1_macro": 0.9965,
+        "cohen_kappa": 0.9963,
+        "roc_auc_macro": 0.99999,
+        "log_loss": 0.0107,
+        "calibration_error": 0.0017,
+    },
+    confidence=0.95,
+    per_class=[
+        {"class": k, "accuracy": 0.99 + k / 1000, "accuracy_low": 0.98, "accuracy_high": 0.999}
+        for k in range(10)
+    ],
+    most_confused=[(4, 9, 5), (7, 2, 3)],
+    unusual_images={"all black": (0.25, 0.0), "noise": (0.5, 0.125)},
+    inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
+)

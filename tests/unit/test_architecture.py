@@ -1,0 +1,175 @@
+"""The structure of the project, compared with its code: imports, dependencies of stages, names."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from clone import ROOT
+from points import FULL_DISK, KILLS
+
+SRC = ROOT / "src"
+PACKAGE = SRC / "mnist_cnn"
+MODULES = {
+    ".".join(path.relative_to(SRC).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")
+}
+SCRIPTS = {path.stem: path for path in SRC.glob("*.py")}
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# A module imports from its own layer and those before it.
+LAYERS = [
+    {"errors", "faults", "files", "loopback", "console", "yaml_files", "stores"},
+    {"datasets"},
+    {"learning"},
+    {"search", "evaluation"},
+    {"params", "tracking"},
+    {"inference", "reproduce"},
+]
+# What can change a result. Stages depend on it.
+DECISIVE = {"datasets", "learning", "search", "evaluation", "files"}
+
+ONLY_IN = {
+    "gradio": {"inference.demo_page"},
+    "matplotlib": {"evaluation.plots", "evaluation.training_plots", "search.plots"},
+    "mlflow": {"tracking.run", "tracking.registry", "reproduce.run_record"},
+    "optuna": {"search.plots", "search.space", "search.study", "search.trial"},
+    "PIL": {"inference.image_files", "inference.preprocessing"},
+    "pypi_simple": {"datasets.sources"},
+    "requests": {"datasets.sources"},
+    "ruamel": {"yaml_files"},
+    "skimage": {"inference.preprocessing"},
+    "sklearn": {"evaluation.metrics", "evaluation.plots"},
+    "torchvision": {"datasets.sources"},
+}
+
+
+@cache
+def imports(path: Path) -> set[str]:
+    """The dotted names of all that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports."""
+    return {
+        module
+        for name in imports(path)
+        for module in (name, name.rpartition(".")[0])
+        if module in MODULES
+    }
+
+
+def room(module: str) -> str:
+    """The sub-package of a module, or the module itself if it is in none."""
+    return module.split(".")[1]
+
+
+def layer(module: str) -> int:
+    return next(i for i, rooms in enumerate(LAYERS) if room(module) in rooms)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module):
+    imported = own_imports(MODULES[module])
+    if module != "mnist_cnn.__init__":
+        assert not [name for name in imported if layer(name) > layer(module)]
+    roots = {name.split(".")[0] for name in imports(MODULES[module])}
+    assert not roots & SCRIPTS.keys(), "a module imports a script"
+
+
+def test_no_module_imports_itself_through_others():
+    for module, path in MODULES.items():
+        reached, left = set(), own_imports(path)
+        while left:
+            reached |= left
+            left = set().union(*(own_imports(MODULES[name]) for name in left)) - reached
+        assert module not in reached
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_large_library_is_imported_only_where_it_belongs(library):
+    paths = MODULES | SCRIPTS
+    importers = {
+        name.removeprefix("mnist_cnn.")
+        for name, path in paths.items()
+        if any(imported.split(".")[0] == library for imported in imports(path))
+    }
+
+    assert importers == ONLY_IN[library]
+
+
+def decisive_modules(script: Path) -> set[Path]:
+    """The modules that a script imports, directly or not, and that can change a result."""
+    found: set[str] = set()
+    left = {name for name in own_imports(script) if room(name) in DECISIVE}
+    while left:
+        found |= left
+        imported = set().union(*(own_imports(MODULES[name]) for name in left))
+        left = {name for name in imported if room(name) in DECISIVE} - found
+    return {MODULES[name].relative_to(ROOT) for name in found}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_that_can_change_its_result(stage):
+    script, *deps = [Path(dep) for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
+    needed = decisive_modules(ROOT / script)
+
+    assert script == Path("src", f"{stage}.py")
+    assert deps == sorted(deps)
+    assert not [module for module in needed if not any(map(module.is_relative_to, deps))]
+    for dep in deps:
+        assert any(module.is_relative_to(dep) for module in needed), f"{dep} is not needed"
+
+
+def test_a_stage_depends_on_the_versions_of_the_libraries_that_can_change_its_result():
+    locks = {
+        stage: {Path(dep).stem for dep in STAGES[stage]["deps"] if dep.endswith(".lock")}
+        for stage in STAGES
+    }
+
+    assert locks == {
+        "download": set(),
+        "tune": {"learning", "plots", "search", "statistics"},
+        "train": {"learning", "plots"},
+        "evaluate": {"learning", "plots", "statistics"},
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_its_script_its_parameters_and_its_reports_have_one_name(stage):
+    definition = STAGES[stage]
+    outs = [
+        next(iter(out)) if isinstance(out, dict) else out
+        for out in [*definition["outs"], *definition.get("metrics", [])]
+    ]
+
+    assert definition["cmd"] == f"python src/{stage}.py"
+    assert definition["params"] == [*(["compute"] if stage != "download" else []), stage]
+    folders = {Path(out).parts[1] for out in outs if out.startswith("reports/")}
+    assert folders <= {stage, "model_card.md"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_an_out_in_the_cache(stage):
+    """Otherwise DVC would skip it in a clone without results."""
+    assert any(isinstance(out, str) for out in STAGES[stage]["outs"])
+
+
+@pytest.mark.parametrize("stage", ["tune", "train"])
+def test_no_stage_before_the_evaluation_depends_on_the_test_set(stage):
+    assert not [dep for dep in STAGES[stage]["deps"] if "t10k" in dep]
+
+
+def test_every_point_of_a_fault_is_in_the_code():
+    text = "\n".join(path.read_text() for path in SRC.rglob("*.py"))
+    points = set(re.findall(r'faults\.point\(\s*"([^"]+)"', text)) | {"dvc records a stage"}
+
+    assert {point.partition(":")[0] for point in [*KILLS, *FULL_DISK.values()]} <= points

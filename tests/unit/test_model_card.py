@@ -1,0 +1,74 @@
+"""The model card has the measured values, and Hugging Face's library can read it."""
+
+from dataclasses import replace
+
+from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.evaluation import model_card
+
+import pytest
+from examples import FACTS
+from huggingface_hub import ModelCard
+
+
+def results(card):
+    """The data set, split, metric and value of each result in the header."""
+    return {
+        (each.dataset_type, each.dataset_split, each.metric_type, each.metric_value)
+        for each in ModelCard(card).data.eval_results or []
+    }
+
+
+def test_the_header_is_that_of_a_model_card():
+    card = model_card.render(FACTS)
+
+    header = ModelCard(card).data
+    assert (header.license, header.library_name) == ("mit", "pytorch")
+    assert results(card) == {
+        ("ylecun/mnist", "test", "accuracy", 0.9967),
+        ("ylecun/mnist", "test", "f1", 0.9965),
+    }
+
+
+def test_metrics_of_part_of_the_test_set_are_not_in_the_header():
+    card = model_card.render(replace(FACTS, summary={**FACTS.summary, "examples": 500}))
+
+    assert results(card) == set()
+    assert "on 500 test images" in card
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**99.67%** on 10,000 test images (95% interval 99.54% to 99.76%)",
+        "196,122 parameters",
+        "with batch normalisation; output channels: 16, 48. Hidden linear",
+        "output features: none. Pixels cut off at each side: 2.",
+        "on 60,000 images of the training set of MNIST for 20 epochs",
+        "| learning_rate | 0.01 |",
+        "Training accuracy in the last epoch, on augmented images: 99.50%",
+        "| F1, macro average | 0.9965 |",
+        "| 3 | 99.30% | 98.00% to 99.90% |",
+        "| 4 | 9 | 5 |",
+        "| noise | 50.0% | 12.5% |",
+        "| models/best_model.pth | 0123456789abcdef0123456789abcdef |",
+    ],
+)
+def test_the_card_has_the_given_facts(text):
+    assert text in " ".join(model_card.render(FACTS).split())
+
+
+@pytest.mark.parametrize("dataset", DESCRIPTIONS)
+def test_the_card_names_the_classes_of_its_data_set(dataset):
+    description = DESCRIPTIONS[dataset]
+    card = model_card.render(replace(FACTS, dataset=description))
+
+    assert ModelCard(card).data.datasets == [description.hugging_face_id]
+    assert f"| {description.classes[4]} | {description.classes[9]} | 5 |" in card
+    assert f"| {description.classes[3]} | 99.30% |" in card
+
+
+@pytest.mark.parametrize(("confidence", "level"), [(0.999, "99.9%"), (0.5, "50%"), (0.95, "95%")])
+def test_the_confidence_level_is_not_rounded(confidence, level):
+    card = model_card.render(replace(FACTS, confidence=confidence))
+    assert f"({level} interval" in card
+    assert f"at the {level} level" in card

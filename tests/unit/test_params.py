@@ -1,0 +1,229 @@
+"""The sections of `params.yaml` and the search space: what is accepted, and why not."""
+
+from contextlib import suppress
+from copy import deepcopy
+
+from mnist_cnn import params
+from mnist_cnn.errors import UserError
+from mnist_cnn.search.space import distributions
+
+import pytest
+import yaml
+from clone import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+SHIPPED = yaml.safe_load(TEXT)
+SPACE = "tune.search_space"
+FIXED = "tune.hyperparameters"
+NAN = float("nan")
+REMOVED = object()
+
+
+def change(changes):
+    """The shipped parameters with other values at some paths."""
+    content = deepcopy(SHIPPED)
+    for path, value in changes.items():
+        *sections, key = path.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        if value is REMOVED:
+            del section[key]
+        else:
+            section[key] = value
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file that each test overwrites."""
+    return tmp_path_factory.mktemp("params") / "params.yaml"
+
+
+def rejection(path, changes):
+    """The reason, in one line, why changed parameters are rejected."""
+    path.write_text(change(changes))
+    with pytest.raises(UserError) as caught:
+        params.load(path)
+    message = str(caught.value).removeprefix(f"{path}: ")
+    assert message.isprintable()
+    return message
+
+
+def test_the_shipped_parameters_are_loaded_completely():
+    loaded = params.load(ROOT / "params.yaml")
+    assert loaded.model_dump(mode="json", exclude_unset=True) == SHIPPED
+
+
+def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
+    ranges = {
+        "dropout": {"type": "float", "low": 0, "high": 0.3, "step": 0.1},
+        "learning_rate": {"type": "float", "low": 0.003, "high": 0.03, "log": True},
+        "conv1_out_channels": {"type": "int", "low": 12, "high": 16, "step": 4},
+        "batch_size": {"type": "categorical", "choices": [128, 256]},
+    }
+    path.write_text(change({SPACE: ranges}))
+    space = params.load(path).tune.search_space
+    assert [*distributions(space).items()] == [
+        ("batch_size", CategoricalDistribution((128, 256))),
+        ("conv1_out_channels", IntDistribution(12, 16, step=4)),
+        ("dropout", FloatDistribution(0.0, 0.3, step=0.1)),
+        ("learning_rate", FloatDistribution(0.003, 0.03, log=True)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("extra", 3, "Extra inputs are not permitted, not 3"),
+        ("train.epoch", 3, "Extra inputs are not permitted, not 3"),
+        ("train.epochs", REMOVED, "Field required"),
+        ("evaluate", REMOVED, "Field required"),
+        ("compute.arithmetic", "fast", "Input should be 'portable' or 'native', not 'fast'"),
+        ("download.dataset", 9, "Input should be 'MNIST', 'FashionMNIST' or 'KMNIST', not 9"),
+        (
+            "download.sources",
+            [],
+            "Tuple should have at least 1 item after validation, not 0, not []",
+        ),
+        ("download.timeout", 0, "Input should be greater than 0, not 0"),
+        ("tune.trials", 0, "Input should be greater than 0, not 0"),
+        ("tune.seed", -1, "Input should be greater than or equal to 0, not -1"),
+        ("tune.seed", 2**64, f"Input should be less than {2**64}, not {2**64}"),
+        ("tune.sampler.name", "grid", "Input should be 'tpe' or 'random', not 'grid'"),
+        ("tune.pruner.name", "mean", "Input should be 'median' or 'none', not 'mean'"),
+        ("train.train_size", 60_001, "Input should be less than or equal to 60000, not 60001"),
+        ("evaluate.test_size", 10_001, "Input should be less than or equal to 10000, not 10001"),
+        ("evaluate.confidence", 1.0, "Input should be less than 1, not 1.0"),
+        (SPACE, {}, "Dictionary should have at least 1 item after validation, not 0"),
+    ],
+)
+def test_a_wrong_value_is_rejected_with_its_key_and_the_reason(path, key, value, reason):
+    assert rejection(path, {key: value}) == f"{key}: {reason}"
+
+
+def test_an_unknown_source_is_rejected_with_its_position(path):
+    message = rejection(path, {"download.sources": ["folder", "ftp"]})
+    assert message.startswith("download.sources.1: Input should be 'folder', 'mirrors' or ")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "\x1b[31mred"])
+def test_control_characters_in_a_key_are_not_printed(path, key):
+    assert "Extra inputs are not permitted" in rejection(path, {key: 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("dropout", {"stp": 1}, "Extra inputs are not permitted, not 1"),
+        ("dropout", {"low": NAN}, "Input should be a finite number, not nan"),
+        ("dropout", {"type": "real"}, "'real' found using 'type' does not match any of"),
+        ("dropout", {"low": 0.5, "high": 0.4}, "low 0.5 is more than high 0.4"),
+        ("dropout", {"step": 0.1, "high": 0.35}, "steps of 0.1 from 0.0 do not reach 0.35"),
+        ("batch_size", {"choices": []}, "should have at least 1 item"),
+        ("batch_size", {"choices": [64, NAN]}, "expected a finite number, a string, true or false"),
+        ("learning_rate", {"low": 0}, "low is 0.0, but a logarithmic range starts above 0"),
+        ("learning_rate", {"step": 1.0}, "step is 1.0, but a logarithmic range has no step"),
+        ("conv1_out_channels", {"log": True}, "step is 4, but a logarithmic range has no step"),
+    ],
+)
+def test_an_impossible_range_is_rejected(path, name, changes, reason):
+    message = rejection(path, {f"{SPACE}.{name}.{key}": value for key, value in changes.items()})
+    assert message.startswith(f"{SPACE}.{name}")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"tune.validation_size": 5_001},
+            "train_size and validation_size are 55000 and 5001, but the training set has 60,000 "
+            "examples",
+        ),
+        (
+            {f"{FIXED}.dropout": 0.1},
+            "search_space.dropout is fixed in hyperparameters as well",
+        ),
+        (
+            {f"{FIXED}.rotation": "ten"},
+            "hyperparameters and search_space: rotation: Input should be a valid number, not 'ten'",
+        ),
+        (
+            {f"{FIXED}.fc2_out_features": "wide"},
+            "hyperparameters and search_space: fc2_out_features is 'wide', expected a whole "
+            "number, 1 or more",
+        ),
+        (
+            {f"{SPACE}.momentum": {"type": "int", "low": 3, "high": 4}},
+            "hyperparameters and search_space: momentum: Extra inputs are not permitted, not 3",
+        ),
+        (
+            {f"{SPACE}.conv1_out_channels": REMOVED},
+            "hyperparameters and search_space: conv1_out_channels missing before "
+            "conv3_out_channels",
+        ),
+        (
+            {f"{SPACE}.dropout.high": 1.0, f"{SPACE}.dropout.step": 0.5},
+            "search_space.dropout at 1.0: dropout: Input should be less than 1, not 1.0",
+        ),
+        (
+            {f"{SPACE}.conv3_out_channels": {"type": "categorical", "choices": [64, 0]}},
+            "search_space.conv3_out_channels at 0: conv3_out_channels is 0, expected a whole "
+            "number, 1 or more",
+        ),
+        (
+            {f"{SPACE}.n_conv_layers.high": 100_000},
+            "search_space.n_conv_layers at 100000: n_conv_layers is 100000, expected 0 to 3, the "
+            "number of widths",
+        ),
+        (
+            {
+                f"{SPACE}.n_conv_layers.high": 4,
+                f"{SPACE}.crop": {"type": "int", "low": 0, "high": 9},
+            }
+            | {FIXED: {"conv4_out_channels": 8}},
+            "search_space at its highest: at most 3 convolutions, as each halves the 10 pixels",
+        ),
+    ],
+)
+def test_a_search_space_with_an_impossible_network_is_rejected(path, changes, reason):
+    assert rejection(path, changes) == f"tune: {reason}"
+
+
+def loads_or_is_rejected(path, content):
+    path.write_text(content)
+    with suppress(UserError):
+        params.load(path)
+
+
+@given(
+    start=st.integers(0, len(TEXT)),
+    removed=st.integers(0, 40),
+    inserted=st.text("{}[]:,&*!-#'\"|> \n\t01.enaftrue", max_size=5) | st.text(max_size=5),
+)
+def test_damaged_parameters_load_or_are_rejected(path, start, removed, inserted):
+    loads_or_is_rejected(path, TEXT[:start] + inserted + TEXT[start + removed :])
+
+
+def keys(content, prefix=""):
+    """The dotted paths of all keys."""
+    for key, value in content.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-100, 10_000) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([*keys(SHIPPED)]), VALUES)
+def test_parameters_with_any_value_load_or_are_rejected(path, key, value):
+    loads_or_is_rejected(path, change({key: value}))

@@ -1,0 +1,117 @@
+"""Models are loaded by name, and predict what images show."""
+
+import io
+import sys
+from pathlib import Path
+
+from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.errors import UserError
+from mnist_cnn.inference import predictor
+from mnist_cnn.inference.predictor import DEFAULT_MODEL, Prediction, Predictor
+from mnist_cnn.learning import model
+from mnist_cnn.learning.model import DeepCNN
+from mnist_cnn.tracking import registry
+from mnist_cnn.tracking.run import resume_run
+
+import numpy as np
+import pytest
+import torch
+from drawings import draw, encode, template_network
+
+NETWORK = template_network()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_are_classified_in_order_and_those_that_cannot_be_read_are_reported():
+    for digit in range(10):
+        draw(digit).save(f"{digit}.png")
+    Path("text.png").write_text("a text")
+    draw(paper=0).save("black.png")
+    names = ["text.png", *(f"{digit}.png" for digit in range(10)), "black.png", "absent.png"]
+    predictions, errors = Predictor(NETWORK, DESCRIPTIONS["MNIST"]).predict_files(names)
+    assert [prediction.name for prediction in predictions] == names[1:11]
+    for digit, (_, pixels, probabilities) in enumerate(predictions):
+        assert (pixels.shape, probabilities.shape) == ((1, 28, 28), (10,))
+        assert probabilities.sum() == pytest.approx(1)
+        assert probabilities.argmax() == digit
+    text, black, absent = map(str, errors)
+    assert text.startswith("text.png: not an image of the formats PNG, ")
+    assert black.startswith("black.png: shows nothing")
+    assert absent == "absent.png: missing"
+
+
+def test_without_a_readable_file_there_are_no_predictions():
+    predictions, (error,) = Predictor(NETWORK, DESCRIPTIONS["MNIST"]).predict_files(["absent.png"])
+    assert predictions == []
+    assert str(error) == "absent.png: missing"
+
+
+def test_the_name_of_standard_input_is_a_hyphen(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(encode(draw(5)))))
+    # The second time, standard input is empty.
+    (prediction,), (error,) = Predictor(NETWORK, DESCRIPTIONS["MNIST"]).predict_files("--")
+    assert (prediction.name, prediction.probabilities.argmax()) == ("-", 5)
+    assert str(error) == "-: empty"
+
+
+def test_objects_are_scaled_to_the_size_that_they_have_in_the_data_set():
+    for name, size in {"MNIST": 20, "FashionMNIST": 28}.items():
+        pixels = Predictor(NETWORK, DESCRIPTIONS[name]).preprocess(np.asarray(draw()), "drawing")
+        assert np.ptp(pixels[0].any(axis=1).nonzero()) + 1 == size
+
+
+def test_labels_are_ranked_by_probability():
+    probabilities = np.array([0.1, 0.2, 0.5, 0.2, *[0.0] * 6])
+    ranked = Prediction("file", np.zeros((1, 28, 28), np.uint8), probabilities).ranked()
+    assert ranked[:4] == [(2, 0.5), (1, 0.2), (3, 0.2), (0, 0.1)]
+
+
+@pytest.mark.parametrize("dataset", DESCRIPTIONS)
+def test_a_model_knows_its_data_set(dataset):
+    model.save(NETWORK, dataset, Path("other.pth"))
+    loaded = predictor.load("other.pth")
+    assert loaded.dataset == DESCRIPTIONS[dataset]
+    assert torch.equal(loaded.model.classifier[-1].weight, NETWORK.classifier[-1].weight)
+
+
+def test_a_missing_model_is_an_error():
+    with pytest.raises(UserError, match=f"^{DEFAULT_MODEL}: missing; `make repro` "):
+        predictor.load(DEFAULT_MODEL)
+    with pytest.raises(UserError, match=r"^other\.pth: missing$"):
+        predictor.load("other.pth")
+
+
+@pytest.mark.parametrize(
+    ("network", "dataset", "reason"),
+    [
+        (NETWORK, "EMNIST", "trained on 'EMNIST', which this release does not know"),
+        (DeepCNN([], [], classes=12), "MNIST", "for images of 28 pixels and 12 classes, but MNIST"),
+        (DeepCNN([], [], classes=1), "KMNIST", "for images of 28 pixels and 1 classes, but KMNIST"),
+        (DeepCNN([], [], image_size=32), "MNIST", "for images of 32 pixels and 10 classes, but"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_data_set_is_rejected(network, dataset, reason):
+    model.save(network, dataset, Path("other.pth"))
+    with pytest.raises(UserError, match=rf"^other\.pth: {reason}"):
+        predictor.load("other.pth")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_model_can_be_loaded_from_the_registry():
+    path = Path(DEFAULT_MODEL)
+    model.save(NETWORK, "MNIST", path)
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    result = registry.Result(accuracy=0.9, mistakes=1, examples=10, data="d1")
+    with resume_run("train", "train-1", {}) as run:
+        run.log_outputs(path)
+        registry.register(run, DESCRIPTIONS["MNIST"], NETWORK, path, images, result, "a note")
+    path.unlink()
+    for name in ("mnist-cnn@champion", "mnist-cnn/1"):
+        loaded = predictor.load(name)
+        assert loaded.dataset == DESCRIPTIONS["MNIST"]
+        assert torch.equal(loaded.model.classifier[-1].weight, NETWORK.classifier[-1].weight)

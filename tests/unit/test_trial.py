@@ -1,0 +1,84 @@
+"""A trial ends complete, pruned or failed, and continues from its checkpoint."""
+
+from functools import partial
+from itertools import islice
+
+from mnist_cnn.learning import data, training
+from mnist_cnn.search import trial
+
+import pytest
+from optuna.trial import create_trial
+from studies import bowl, make_tune
+
+# Two trials at the best rotation, 10 degrees.
+EARLIER = [create_trial(value=1.0, intermediate_values={1: 0.3, 2: 0.6, 3: 0.9})] * 2
+MEDIAN = {"name": "median", "startup_trials": 2, "warmup_epochs": 0}
+
+
+def run(objective=bowl, rotation=30.0, **pruner):
+    tune = make_tune(pruner=MEDIAN | pruner)
+    return trial.run(objective, 7, {"rotation": rotation}, 0, EARLIER, tune, None)
+
+
+@pytest.mark.parametrize(
+    ("pruner", "epochs"),
+    [
+        ({}, 1),
+        ({"warmup_epochs": 1}, 2),
+        ({"warmup_epochs": 2}, 3),
+        ({"startup_trials": 3}, 3),
+        ({"name": "none", "startup_trials": 0}, 3),
+    ],
+)
+def test_a_trial_below_the_median_is_pruned_after_warm_up_and_startup(pruner, epochs):
+    ended = run(**pruner)
+    assert len(ended.history) == epochs
+    assert ended.state == ("complete" if epochs == 3 else "pruned")
+    assert ended.value == pytest.approx(epochs / 9, abs=0.01)
+    assert (ended.error, ended.cause) == (None, "")
+    assert len(ended.times) == epochs + 2
+    assert list(ended.times) == sorted(ended.times)
+
+
+def test_a_trial_above_the_median_is_not_pruned():
+    ended = run(rotation=10.0)
+    assert (ended.state, len(ended.history)) == ("complete", 3)
+
+
+def test_an_error_makes_the_trial_failed_and_keeps_its_epochs():
+    def objective(*arguments):
+        yield from islice(bowl(*arguments), 2)
+        raise MemoryError("out of memory")
+
+    ended = run(objective, rotation=10.0)
+
+    assert (ended.number, ended.state, len(ended.history)) == (7, "failed", 2)
+    assert ended.error.startswith("Traceback (most recent call last):\n")
+    assert ended.cause == "MemoryError: out of memory"
+    assert str(ended) == f"trial   7: failed {ended.value:.2%} (MemoryError: out of memory)"
+
+
+@pytest.fixture(scope="module")
+def train(real_train):
+    """Train a network with a learning rate; yields its 2 epochs."""
+    train, validation = data.subset(real_train, (200, 100), 0)
+    tune = make_tune(epochs=2)
+    objective = partial(trial.train_network, tune=tune, train=train, validation=validation)
+    return lambda rate, checkpoint=None: objective({"learning_rate": rate}, 1, checkpoint)
+
+
+def test_the_tuned_hyperparameters_have_an_effect(train):
+    assert next(train(0.01)) != next(train(0.02))
+
+
+def test_a_network_continues_from_its_checkpoint(train, tmp_path, monkeypatch):
+    points = []
+    monkeypatch.setattr(training.faults, "point", lambda name, **_: points.append(name))
+    uninterrupted = list(train(0.01))
+
+    first = next(train(0.01, tmp_path / "trial.pt"))
+    continued = list(train(0.01, tmp_path / "trial.pt"))
+
+    assert [first] == uninterrupted[:1]
+    assert continued == uninterrupted
+    assert points.count("epoch begun") == 2 + 1 + 1
