@@ -1,0 +1,13 @@
+FROM python:3.11-slim-bookworm
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git make \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home user
+
+USER user
+WORKDIR /home/user/mnist-cnn
+COPY --chown=user . .
+RUN make setup
+
+CMD ["make", "repro"]
