@@ -62,19 +62,17 @@ lint: $(READY) ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# These four take another port with PORT=…
-
-ui: $(READY) ## browse the runs in MLflow, http://127.0.0.1:5000
+ui: $(READY) ## browse the runs in MLflow, http://127.0.0.1:5000 (PORT=… for another port)
 	MLFLOW_BACKEND_STORE_URI=$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1 \
 		$(if $(PORT),--port $(PORT))
 
-dashboard: $(READY) ## browse the studies in optuna-dashboard, http://127.0.0.1:8080
+dashboard: $(READY) ## browse the studies in optuna-dashboard, http://127.0.0.1:8080 (PORT=…)
 	exec $(BIN)/python src/dashboard.py --port $(or $(PORT),8080)
 
-demo: $(READY) ## draw a digit and see the prediction, http://127.0.0.1:7860
+demo: $(READY) ## draw a digit and see the prediction, http://127.0.0.1:7860 (PORT=…)
 	$(BIN)/python src/demo.py --port $(or $(PORT),7860)
 
-serve: $(READY) ## serve the champion, http://127.0.0.1:5001/invocations
+serve: $(READY) ## serve the champion, http://127.0.0.1:5001/invocations (PORT=…)
 	exec $(BIN)/python src/serve.py --port $(or $(PORT),5001)

@@ -42,7 +42,7 @@ def start(kind: str) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=arithmetic.environment_without() | {arithmetic.VARIABLE: kind},
+        env=arithmetic.environment_without_arithmetic() | {arithmetic.VARIABLE: kind},
     )
 
 
@@ -60,7 +60,7 @@ def pipeline(kind: str) -> float:
     subprocess.run(
         [*command, "--set-param", f"compute.arithmetic={kind}"],
         check=True,
-        env=arithmetic.environment_without() | {"QUIET": "1"},
+        env=arithmetic.environment_without_arithmetic() | {"QUIET": "1"},
     )
     return time.perf_counter() - begun
 

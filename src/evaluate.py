@@ -17,7 +17,6 @@ from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.model import DeepCNN
 from mnist_cnn.learning.params import load_hyperparameters
 from mnist_cnn.reproduce import jobs, provenance
-from mnist_cnn.reproduce.provenance import Provenance
 from mnist_cnn.tracking import notes, registry
 from mnist_cnn.tracking.run import resume_run_by_output
 
@@ -32,7 +31,7 @@ def main() -> None:
     """Evaluate, write the report and the model card, and continue the run of the training."""
     console.parse_args(argparse.ArgumentParser(description=__doc__))
     settings = params.load()
-    arithmetic.ensure(settings.compute.arithmetic)
+    arithmetic.restart_with(settings.compute.arithmetic)
     evaluate, dataset = settings.evaluate, settings.download.dataset
     device = compute.configure(evaluate.threads, settings.compute.arithmetic)
     description = DESCRIPTIONS[dataset]
@@ -48,7 +47,7 @@ def main() -> None:
 
     result = report.compute(examples.labels.numpy(), probabilities, evaluate)
     report.write(result, examples.images[:, 0].numpy(), description.classes, REPORTS)
-    _write_card(evaluate, description, origin, training_metrics, network, examples, result)
+    _write_card(evaluate, description, raw, training_metrics, network, examples, result)
     summary = result.summary
     level = f"{100 * evaluate.confidence:.6g}%"
     console.write(
@@ -88,7 +87,7 @@ def main() -> None:
 def _write_card(
     evaluate: Evaluate,
     description: Description,
-    origin: Provenance,
+    raw: Path,
     training_metrics: dict[str, Any],
     network: DeepCNN,
     examples: Examples,
@@ -101,7 +100,8 @@ def _write_card(
         kind: model.predict(network, images.to(device)).amax(1).cpu()
         for kind, images in unusual.items()
     }
-    made_from = ("data/", "models/", "reports/")
+    test, train = idx.paths("test", raw), idx.paths("train", raw)
+    made_from = (*test, *train, MODEL, TRAINING_METRICS, BEST_PARAMS)
     facts = model_card.Facts(
         dataset=description,
         architecture=network.architecture,
@@ -112,7 +112,7 @@ def _write_card(
         per_class=result.per_class,
         most_confused=metrics.most_confused(result.confusion_matrix, 5),
         unusual_images=out_of_distribution.confidence_summary(confidences),
-        inputs={p: md5 for p, md5 in origin.inputs.files.items() if p.startswith(made_from)},
+        inputs={str(path): files.md5(path) for path in made_from},
     )
     files.write_text(CARD, model_card.render(facts))
 

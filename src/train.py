@@ -23,7 +23,7 @@ def main() -> None:
     """Train, or resume the training, and write the model and its report."""
     console.parse_args(argparse.ArgumentParser(description=__doc__))
     settings = params.load()
-    arithmetic.ensure(settings.compute.arithmetic)
+    arithmetic.restart_with(settings.compute.arithmetic)
     train, dataset = settings.train, settings.download.dataset
     device = compute.configure(train.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("train")
@@ -57,12 +57,13 @@ def main() -> None:
             )
             bar.set_postfix_str(f"accuracy {epoch.train_accuracy:.2%}", refresh=False)
             bar.update()
+        last = history[-1]
         metrics = {
-            "train_loss": epoch.train_loss,
-            "train_accuracy": epoch.train_accuracy,
+            "train_loss": last.train_loss,
+            "train_accuracy": last.train_accuracy,
             "parameters": sum(weights.numel() for weights in network.parameters()),
             "examples": len(examples.labels),
-            "epochs": epoch.epoch,
+            "epochs": last.epoch,
         }
         model.save(network, dataset, MODEL)
         rows = [epoch.metrics() for epoch in history]

@@ -24,7 +24,7 @@ def main() -> None:
     """Run the search, or resume it, and write its report."""
     workers = _workers()
     settings = params.load()
-    arithmetic.ensure(settings.compute.arithmetic)
+    arithmetic.restart_with(settings.compute.arithmetic)
     tune, dataset = settings.tune, settings.download.dataset
     compute.configure(tune.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("tune")
@@ -48,8 +48,8 @@ def main() -> None:
         source, _ = idx.paths("train", raw)
         run.log_dataset(dataset, "train", train, source)
         run.log_dataset(dataset, "validation", validation, source)
-        record = study.open_study(job.name, stores.study_storage())
-        for trial in study.search(tune, objective, record, executor, job.folder):
+        recorded = study.open_study(job.name, stores.study_storage())
+        for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
             run.log_later(partial(run.log_trial, trial, tune.hyperparameters))
             console.write(str(trial))

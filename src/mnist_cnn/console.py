@@ -66,7 +66,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    # The scripts are no modules: MLflow imports a library that is called `evaluate`, too.
+    # `src/evaluate.py` must not shadow the library `evaluate`, which MLflow imports.
     scripts = str(Path(sys.argv[0]).resolve().parent)
     sys.path = [path for path in sys.path if path != scripts]
     try:

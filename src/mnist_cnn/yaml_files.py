@@ -1,6 +1,7 @@
 """YAML files as plain values, validated by pydantic, with errors that name the file and the key."""
 
 import reprlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,20 +43,34 @@ def validate(path: Path, content: Any, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {describe(error)}") from None
+        raise UserError(f"{path}: {describe(error, content)}") from None
 
 
-def describe(error: ValidationError) -> str:
-    """A validation error in one line: for each wrong key its path, the reason and its value."""
-    return "; ".join(
-        _describe(detail) for detail in error.errors(include_url=False, include_context=False)
-    )
+def describe(error: ValidationError, content: Any) -> str:
+    """A validation error of `content` in one line: each wrong key, the reason and the value found.
+
+    Unknown keys come first, because a mistyped key is reported as missing too.
+    """
+    details = error.errors(include_url=False, include_context=False)
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    return "; ".join(_describe(detail, content) for detail in details)
 
 
-def _describe(detail: Any) -> str:
-    key = ".".join(map(str, detail["loc"]))
+def _describe(detail: Any, content: Any) -> str:
+    keys = [*_keys(detail["loc"], content)]
+    if detail["type"] == "missing":
+        keys.append(detail["loc"][-1])
+    key = ".".join(map(str, keys))
     key = "".join(char if char.isprintable() else repr(char)[1:-1] for char in key)
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
-    found = "" if isinstance(value, dict) else f", not {_shortened.repr(value)}"
-    return f"{key}: {message}{found}" if key else message
+    found = "" if isinstance(value, dict) else f" (found {_shortened.repr(value)})"
+    return f"{key}: {message}{found}" if key else f"{message}{found}"
+
+
+def _keys(location: Sequence[int | str], content: Any) -> Iterator[int | str]:
+    """The keys in the file that lead to an error; pydantic puts names of types among them."""
+    for part in location:
+        if part in content if isinstance(content, dict) else isinstance(content, list):
+            yield part
+            content = content[part]

@@ -62,7 +62,7 @@ def digests(python, _folder=None, **variables):
         text=True,
         check=True,
         cwd=ROOT,
-        env=arithmetic.environment_without() | variables,
+        env=arithmetic.environment_without_arithmetic() | variables,
     )
     return json.loads(done.stdout)
 

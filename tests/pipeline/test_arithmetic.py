@@ -19,7 +19,7 @@ def python(code, *arguments, **variables):
         capture_output=True,
         text=True,
         check=False,
-        env=arithmetic.environment_without() | variables,
+        env=arithmetic.environment_without_arithmetic() | variables,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -75,7 +75,7 @@ def test_a_script_restarts_with_the_arithmetic_of_its_parameters(wanted, other, 
     code = """
 import sys
 from mnist_cnn.learning import arithmetic, compute
-arithmetic.ensure(sys.argv[1])
+arithmetic.restart_with(sys.argv[1])
 print(compute.kernels()["oneDNN"])
 """
     assert python(code, wanted, MNIST_CNN_ARITHMETIC=other).startswith(kernels)

@@ -89,7 +89,7 @@ def test_a_run_is_computed_again_with_another_number_of_workers(project):
         project,
         project.committed,
         "--force",
-        TUNE_WORKERS="4",
+        TUNE_WORKERS="1",
         MLFLOW_REGISTRY_URI=f"sqlite:///{registry}",
     ).stdout
 

@@ -19,11 +19,14 @@ CHANGES = [
     ("src/mnist_cnn/learning/training.py", COMMENT, {"tune", "train", "evaluate"}),
     ("src/mnist_cnn/search/study.py", COMMENT, {"tune"}),
     ("src/mnist_cnn/evaluation/metrics.py", COMMENT, {"evaluate"}),
+    ("src/mnist_cnn/evaluation/training_plots.py", COMMENT, {"train", "evaluate"}),
+    ("src/mnist_cnn/datasets/idx.py", COMMENT, {"download", "tune", "train", "evaluate"}),
     ("src/evaluate.py", COMMENT, {"evaluate"}),
     # The versions of libraries
     ("requirements/learning.lock", ("torch==", "torch==1"), {"tune", "train", "evaluate"}),
     ("requirements/search.lock", ("optuna==", "optuna==1"), {"tune"}),
     ("requirements/statistics.lock", ("scipy==", "scipy==1"), {"tune", "evaluate"}),
+    ("requirements/plots.lock", ("pillow==", "pillow==1"), {"tune", "train", "evaluate"}),
     ("requirements/tools.lock", ("gradio==", "gradio==1"), set()),
     # Words, and what people use
     ("params.yaml", COMMENT, set()),

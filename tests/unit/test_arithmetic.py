@@ -36,7 +36,7 @@ def prepare(monkeypatch):
 
 def test_portable_arithmetic_overrides_the_environment_of_the_user(prepare, capsys):
     assert prepare() == PORTABLE
-    arithmetic.ensure("portable")
+    arithmetic.restart_with("portable")
 
     assert arithmetic.is_portable()
     assert capsys.readouterr().out == ""
@@ -44,7 +44,7 @@ def test_portable_arithmetic_overrides_the_environment_of_the_user(prepare, caps
 
 def test_native_arithmetic_keeps_the_kernels_of_the_user(prepare, capsys):
     assert prepare(**NATIVE) == OF_THE_USER | NATIVE | {"OPENBLAS_NUM_THREADS": "1"}
-    arithmetic.ensure("native")
+    arithmetic.restart_with("native")
 
     assert not arithmetic.is_portable()
     assert capsys.readouterr().out == ""
@@ -53,7 +53,7 @@ def test_native_arithmetic_keeps_the_kernels_of_the_user(prepare, capsys):
 @pytest.mark.parametrize("flags", ["avx2", "fma", ""])
 def test_a_cpu_without_portable_arithmetic_keeps_its_kernels_with_a_warning(prepare, capsys, flags):
     assert prepare(flags) == OF_THE_USER | {"OPENBLAS_NUM_THREADS": "1"}
-    arithmetic.ensure("portable")
+    arithmetic.restart_with("portable")
 
     assert not arithmetic.is_portable()
     assert capsys.readouterr().out == (
@@ -72,7 +72,7 @@ def test_a_script_restarts_with_the_wanted_arithmetic(prepare, monkeypatch, star
     monkeypatch.setattr(sys, "orig_argv", ["python", "src/train.py", "--quiet"])
     monkeypatch.setattr(arithmetic.console, "warn", lambda _line: None)
 
-    arithmetic.ensure(wanted)
+    arithmetic.restart_with(wanted)
 
     command = [sys.executable, "src/train.py", "--quiet"]
     assert calls == [(sys.executable, command, {"HOME": "/home", "MNIST_CNN_ARITHMETIC": wanted})]

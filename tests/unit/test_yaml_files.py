@@ -101,29 +101,29 @@ def test_a_validated_section_cannot_be_changed():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (VALID | {"rate": "0.1"}, "rate: Input should be a valid number, not '0.1'"),
-        (VALID | {"rate": None}, "rate: Input should be a valid number, not None"),
-        (VALID | {"rate": float("nan")}, "rate: Input should be a finite number, not nan"),
-        (VALID | {"rate": float("inf")}, "rate: Input should be a finite number, not inf"),
+        (VALID | {"rate": "0.1"}, "rate: Input should be a valid number (found '0.1')"),
+        (VALID | {"rate": None}, "rate: Input should be a valid number (found None)"),
+        (VALID | {"rate": float("nan")}, "rate: Input should be a finite number (found nan)"),
+        (VALID | {"rate": float("inf")}, "rate: Input should be a finite number (found inf)"),
         (
             VALID | {"layers": {"a": {"width": 8.0}}},
-            "layers.a.width: Input should be a valid integer, not 8.0",
+            "layers.a.width: Input should be a valid integer (found 8.0)",
         ),
         (
             VALID | {"layers": {"a": {"width": True}}},
-            "layers.a.width: Input should be a valid integer, not True",
+            "layers.a.width: Input should be a valid integer (found True)",
         ),
         (
             VALID | {"layers": {"a": [8]}},
-            "layers.a: Input should be a valid dictionary or instance of Layer, not [8]",
+            "layers.a: Input should be a valid dictionary or instance of Layer (found [8])",
         ),
         ({"rate": 0.1}, "layers: Field required"),
         (
             {"rte": 0.1, "layers": {"a": {"width": "8"}}},
-            "rate: Field required; layers.a.width: Input should be a valid integer, not '8'; "
-            "rte: Extra inputs are not permitted, not 0.1",
+            "rte: Extra inputs are not permitted (found 0.1); rate: Field required; "
+            "layers.a.width: Input should be a valid integer (found '8')",
         ),
-        (None, "Input should be a valid dictionary or instance of Network"),
+        (None, "Input should be a valid dictionary or instance of Network (found None)"),
     ],
 )
 def test_every_wrong_key_is_reported_with_its_path_and_value(content, reason):

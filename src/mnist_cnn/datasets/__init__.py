@@ -1,1 +1,1 @@
-"""Data sets: where their files come from, what is in them, and what there is to say about them."""
+"""Data sets: their sources, their IDX files and their descriptions."""

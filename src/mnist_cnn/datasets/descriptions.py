@@ -1,4 +1,4 @@
-"""What there is to say about MNIST and the data sets of its form, for people who use a model.
+"""Facts about MNIST, Fashion-MNIST and KMNIST, for the model card, the demo and the registry.
 
 Each has 60,000 training and 10,000 test images of 28 × 28 grey pixels in ten classes.
 """
@@ -25,12 +25,17 @@ class Description:
     strokes: bool
     """Whether the object is drawn with white strokes, instead of many grey levels."""
     licence: str
+    """Of the images."""
     intended_use: str
+    """A paragraph for the card: what a model is for, and what it is not for."""
     test_set: str
     """How far test metrics can be trusted."""
     origin: str
+    """Who made the images, and what they do not show."""
     hugging_face_id: str
+    """Its name on Hugging Face, such as `ylecun/mnist`."""
     citation: str
+    """Of the publication of the data set."""
 
 
 DESCRIPTIONS = {

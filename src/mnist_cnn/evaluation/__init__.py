@@ -1,1 +1,1 @@
-"""What a model is worth on the test set: metrics, plots, the report, the model card."""
+"""Evaluation on the test set: metrics, plots, report, model card."""

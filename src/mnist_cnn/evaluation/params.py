@@ -11,8 +11,9 @@ class Evaluate(Section):
     """The evaluation on the test set."""
 
     threads: PositiveInt
-    """They decide the order in which numbers are summed, so they change the result."""
-    test_size: Annotated[int, Field(ge=1, le=10_000)]
+    """Threads of PyTorch. Their number decides the order of sums, so it changes the result."""
+    test_size: Annotated[int, Field(ge=10, le=10_000)]
+    """Number of test images; of 10 or more, each class has one at least."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Confidence level of the intervals."""
     calibration_bins: PositiveInt

@@ -28,7 +28,7 @@ class Report:
     precision_recall: dict[str, Curve]
     reliability: list[Bin]
     mistakes: NDArray[np.int64]
-    """Indices of the worst ones."""
+    """Indices of wrong predictions, the most confident first."""
 
 
 def compute(labels: Labels, probabilities: Probabilities, evaluate: Evaluate) -> Report:

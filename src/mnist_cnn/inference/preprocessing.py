@@ -37,8 +37,7 @@ def preprocess(
 
     Args:
         grey: `(height, width)`, 0 to 255: a dark object on a lighter background, or a light one on
-        a
-            darker. The background is what most of the border shows. It can be shaded.
+            a darker. The background is what most of the border shows. It can be shaded.
         name: the name of the image in messages.
         object_size: pixels of the longer side of the object in the result, up to 28; 20 in MNIST.
         strokes: whether the object is drawn with strokes, which become white. Else it keeps its

@@ -47,13 +47,13 @@ def prepare() -> None:
             os.environ[name] = value
 
 
-def ensure(arithmetic: Arithmetic) -> None:
-    """Run this script with the given arithmetic: replace the process if it began with the other.
+def restart_with(arithmetic: Arithmetic) -> None:
+    """Restart this script with the given arithmetic, unless it began with it.
 
     Warns if the CPU cannot do portable arithmetic.
     """
     if arithmetic != current():
-        environment = environment_without() | {VARIABLE: arithmetic}
+        environment = environment_without_arithmetic() | {VARIABLE: arithmetic}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
     if arithmetic == "portable" and not is_supported():
         console.warn(
@@ -77,7 +77,7 @@ def is_supported() -> bool:
     return platform.machine() == "x86_64" and {"avx2", "fma"} <= cpu_flags()
 
 
-def environment_without() -> dict[str, str]:
+def environment_without_arithmetic() -> dict[str, str]:
     """The environment variables of this process except those that fix its arithmetic."""
     fixed = {VARIABLE, *_THREADS, *_PORTABLE}
     return {name: value for name, value in os.environ.items() if name not in fixed}

@@ -23,7 +23,7 @@ class Examples(NamedTuple):
         return Examples(self.images[indices], self.labels[indices])
 
     def digest(self) -> str:
-        """The MD5 of all pixels and labels, in hexadecimal."""
+        """The MD5 of all pixels and labels, in hexadecimal. The examples must be on the CPU."""
         content = hashlib.md5(self.images.numpy().tobytes(), usedforsecurity=False)
         content.update(self.labels.numpy().tobytes())
         return content.hexdigest()
@@ -63,6 +63,8 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
 
 def subset(examples: Examples, sizes: tuple[int, ...], seed: int) -> tuple[Examples, ...]:
     """Disjoint stratified subsets of the given sizes, each in the order of the whole.
+
+    `seed` decides which examples are in which subset.
 
     Raises `UserError` if there are fewer examples than the sizes add up to.
     """

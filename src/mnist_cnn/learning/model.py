@@ -19,10 +19,10 @@ VERSION = 1
 class DeepCNN(nn.Module):
     """A convolutional classifier with any number of convolutions and hidden linear layers.
 
-    Each entry of `conv_layers` is a 3 × 3 convolution with padding 1 and so many output channels, 2
-    × 2 max-pooling, batch normalisation if wanted, and ReLU. Each entry of `fc_layers` is dropout,
-    a linear layer with so many output features, and ReLU. Dropout and a linear layer to the classes
-    come last. `crop` pixels at each side of an image are cut off.
+    Each entry of `conv_layers` is a 3 × 3 convolution with padding 1 and so many output channels,
+    2 × 2 max-pooling, batch normalisation if wanted, and ReLU. Each entry of `fc_layers` is
+    dropout, a linear layer with so many output features, and ReLU. Dropout and a linear layer to
+    the classes come last. `crop` pixels at each side of an image are cut off.
 
     Pooling comes before batch normalisation and ReLU, which then work on a quarter of the values.
     ReLU is monotone, so its result is the same.

@@ -37,7 +37,7 @@ class Train(Section):
     seed: Seed
     epochs: PositiveInt
     threads: PositiveInt
-    """They decide the order in which numbers are summed, so they change the result."""
+    """Threads of PyTorch. Their number decides the order of sums, so it changes the result."""
     train_size: TrainSize
 
 

@@ -80,7 +80,7 @@ def _is_recorded(finished: Path) -> bool:
     if not lock.exists() or lock.stat().st_mtime_ns <= finished.stat().st_mtime_ns:
         return False
     inputs = finished.with_name("inputs.json")
-    # A job of an early version has another file, and is left alone.
+    # A job of an early version has another file; its folder must be deleted by hand.
     return inputs.exists() and is_recorded(Inputs(**json.loads(inputs.read_text())))
 
 

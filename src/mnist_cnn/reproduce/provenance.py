@@ -19,8 +19,8 @@ from mnist_cnn.learning import compute
 from mnist_cnn.learning.arithmetic import cpu
 from mnist_cnn.reproduce.git import Commit, current_commit
 
-# The libraries that can change a number.
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "optuna")
+# The libraries that can change a result.
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Inputs:
     files: dict[str, str]
     """The MD5 of each file and folder that the stage depends on, by path, as in `dvc.lock`."""
     versions: dict[str, str]
-    """Of Python and the libraries that can change a number."""
+    """Of Python and the libraries that can change a result."""
     device: str
     """`cpu` or `cuda`."""
     kernels: dict[str, str]
@@ -111,7 +111,7 @@ def md5_path(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of Python and of the libraries that can change a number."""
+    """The installed versions of Python and of the libraries that can change a result."""
     return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
 
 

@@ -190,7 +190,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
     Another commit may not know the variables of portable arithmetic.
     """
-    given = arithmetic.environment_without()
+    given = arithmetic.environment_without_arithmetic()
     kept = {name: value for name, value in given.items() if not name.startswith(_CLONE_VARIABLES)}
     if mnist := kept.get("MNIST_DIR"):
         kept["MNIST_DIR"] = str(Path(mnist).resolve())

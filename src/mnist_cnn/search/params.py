@@ -38,8 +38,7 @@ class Tune(Section):
     The number of workers is not a parameter."""
     epochs: PositiveInt
     threads: PositiveInt
-    """Threads of each trial. They decide the order in which numbers are summed, so they change the
-    result."""
+    """Threads of each trial. Their number decides the order of sums, so it changes the result."""
     train_size: TrainSize
     validation_size: TrainSize
     sampler: Sampler
@@ -71,7 +70,9 @@ class Tune(Section):
         return self
 
     def _check_network(self, tuned: dict[str, Any], what: str) -> None:
+        hyperparameters = self.hyperparameters | tuned
         try:
-            Hyperparameters.model_validate(self.hyperparameters | tuned)
+            Hyperparameters.model_validate(hyperparameters)
         except ValidationError as error:
-            raise ValueError(f"{what}: {yaml_files.describe(error)}") from None
+            reason = yaml_files.describe(error, hyperparameters)
+            raise ValueError(f"{what}: {reason}") from None

@@ -1,4 +1,4 @@
-"""The study: it advances in rounds, and ends the same however it is run.
+"""Runs a study in rounds, so that workers and interruptions cannot change its result.
 
 The trials of a round are a function of the seed and of the trials of earlier rounds. Optuna's
 storage holds finished trials only, each added whole, so a kill leaves no state to repair. The
@@ -17,10 +17,10 @@ from typing import Any
 from mnist_cnn import faults, stores
 from mnist_cnn.errors import FailedJobError
 from mnist_cnn.learning.training import Epoch, derive_seed
-from mnist_cnn.search import trial as trials
 from mnist_cnn.search.params import Sampler, Tune
 from mnist_cnn.search.space import Range, distributions
 from mnist_cnn.search.trial import Objective, State, Trial
+from mnist_cnn.search.trial import run as run_trial
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -89,7 +89,7 @@ def search(
         ]
         tasks = {
             number: partial(
-                trials.run,
+                run_trial,
                 objective,
                 number,
                 hyperparameters,

@@ -79,9 +79,9 @@ class Run:
     def log_metrics(self, metrics: Mapping[str, float], prefix: str = "") -> None:
         """Log metrics, their names after a prefix, except those that have this value already."""
         known = self._client.get_run(self.id).data.metrics
-        for name, value in metrics.items():
-            if known.get(prefix + name) != value:
-                self._client.log_metric(self.id, prefix + name, value)
+        named = {prefix + name: value for name, value in metrics.items()}
+        new = {name: value for name, value in named.items() if known.get(name) != value}
+        mlflow.log_metrics(new, run_id=self.id)
 
     @store_errors()
     def log_epoch(self, epoch: Epoch) -> None:
