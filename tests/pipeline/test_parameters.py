@@ -78,7 +78,7 @@ TUNE = {
 TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
-# Their effect is tested elsewhere: in test_sources.py, test_fashion_mnist.py, test_arithmetic.py,
+# Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
 # and below for the threads.
 ELSEWHERE = {"compute.arithmetic"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}

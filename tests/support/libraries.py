@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable
 
-from mnist_cnn import data
+from mnist_cnn.learning import augmentation
 
 import numpy as np
 import optuna
@@ -70,7 +70,9 @@ def pytorch() -> Arrays:
     found += gradients(lambda x: torch.cos(x) * torch.sin(x), tensor(217))
     torch.manual_seed(0)
     # Not bilinear, on which qemu 7.2 crashes.
-    found.append(data.augment(torch.ones(19, 1, 28, 28), rotation=10, translation=0.1).numpy())
+    found.append(
+        augmentation.augment(torch.ones(19, 1, 28, 28), rotation=10, translation=0.1).numpy()
+    )
     found += [torch.rand(1000).numpy(), torch.randn(1000).numpy(), torch.randperm(1000).numpy()]
     layer = nn.Linear(30, 20)
     optimizer = torch.optim.AdamW(layer.parameters(), 0.01, weight_decay=0.1, fused=True)
