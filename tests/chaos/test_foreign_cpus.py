@@ -46,9 +46,11 @@ def emulated_python(folder, cpu):
 def on_every_cpu(run, tmp_path_factory):
     """What a function returns for each emulated Python, by CPU; they run at the same time."""
 
+    # pytest's factory is not made for threads.
+    folders = {cpu: tmp_path_factory.mktemp(cpu) for cpu in CPUS}
+
     def run_on(cpu):
-        folder = tmp_path_factory.mktemp(cpu)
-        return run(emulated_python(folder / "venv", cpu), folder)
+        return run(emulated_python(folders[cpu] / "venv", cpu), folders[cpu])
 
     with ThreadPoolExecutor() as executor:
         return dict(zip(CPUS, executor.map(run_on, CPUS), strict=True))
