@@ -21,8 +21,8 @@ def results(card):
 def test_the_header_is_that_of_a_model_card():
     card = model_card.render(FACTS)
 
-    header = ModelCard(card).data
-    assert (header.license, header.library_name) == ("mit", "pytorch")
+    header = ModelCard(card).data.to_dict()
+    assert (header["license"], header["library_name"]) == ("mit", "pytorch")
     assert results(card) == {
         ("ylecun/mnist", "test", "accuracy", 0.9967),
         ("ylecun/mnist", "test", "f1", 0.9965),
