@@ -30,3 +30,11 @@ def clone(tmp_path_factory):
     made = make_clone(tmp_path_factory.mktemp("clone"))
     made.output = made.run("dvc", "repro").stdout
     return made
+
+
+@pytest.fixture
+def searching(tmp_path):
+    """A clone that is ready for a search."""
+    made = make_clone(tmp_path / "clone")
+    made.run("dvc", "repro", "download")
+    return made

@@ -9,17 +9,18 @@ import time
 from contextlib import closing
 
 import pytest
-from clone import RUNS, logged_once, make_clone, read_until, runs_of, same_results
+from clone import (
+    RUNS,
+    logged_once,
+    make_clone,
+    read_until,
+    runs_of,
+    same_results,
+    same_results_and_runs,
+)
 from mlflow import MlflowClient
 from points import FULL_DISK
 from server import free_port, mlflow_server
-
-
-def equals(clone, undisturbed):
-    """Assert that a clone has the results and the runs of an undisturbed one."""
-    same_results(clone, undisturbed)
-    assert sorted(run.info.run_name for run in clone.runs()) == RUNS
-    logged_once(clone.mlflow, clone.runs())
 
 
 @pytest.fixture
@@ -47,15 +48,7 @@ def test_a_full_disk_is_an_error_of_one_line(clone, small_disk):
         assert "No space left on device" in output or "disk is full" in output, f"{what}\n{output}"
 
     filled.run("dvc", "repro")
-    equals(filled, clone)
-
-
-@pytest.fixture
-def searching(tmp_path):
-    """A clone that is ready for a search."""
-    made = make_clone(tmp_path / "clone")
-    made.run("dvc", "repro", "download")
-    return made
+    same_results_and_runs(filled, clone)
 
 
 def test_what_a_lost_server_missed_is_logged_by_the_next_run(searching, tmp_path):
@@ -127,7 +120,7 @@ def test_two_repros_at_once_in_one_clone_give_the_right_results(clone, tmp_path)
         assert process.returncode == 0 or blocked, output
         assert "Traceback" not in output
     shared.run("dvc", "repro")
-    equals(shared, clone)
+    same_results_and_runs(shared, clone)
 
 
 def test_two_clones_at_once_share_their_stores(clone, tmp_path):

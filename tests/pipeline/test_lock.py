@@ -43,6 +43,12 @@ def locked(committed):
     return yaml.safe_load((committed / "dvc.lock").read_text())["stages"]
 
 
+@pytest.fixture(scope="module")
+def outputs(locked):
+    """The MD5 of each output, by path."""
+    return {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+
+
 def test_every_stage_is_recorded(locked, defined):
     assert sorted(locked) == sorted(defined) == sorted(STAGES)
 
@@ -65,16 +71,14 @@ def test_a_stage_is_recorded_with_the_committed_code(stage, committed, locked, d
     assert code == {path: md5_path(committed / path) for path in code}
 
 
-def test_a_stage_is_recorded_with_the_outputs_of_earlier_stages(locked):
-    outputs = {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+def test_a_stage_is_recorded_with_the_outputs_of_earlier_stages(locked, outputs):
     deps = {dep["path"]: dep["md5"] for stage in locked.values() for dep in stage["deps"]}
     shared = deps.keys() & outputs.keys()
     assert shared >= {"models/best_model.pth", "reports/tune/best_params.json"}
     assert {path: deps[path] for path in shared} == {path: outputs[path] for path in shared}
 
 
-def test_the_committed_reports_are_recorded(committed, locked):
-    outputs = {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+def test_the_committed_reports_are_recorded(committed, outputs):
     reports = [path for path in outputs if (committed / path).exists()]
     assert "reports/evaluate/metrics.json" in reports
     assert "reports/evaluate/plots" in reports

@@ -8,28 +8,16 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-from clone import RUNS, logged_once, make_clone, read_until, runs_of, start_watched, survives
+from clone import RUNS, kill_at, logged_once, make_clone, read_until, runs_of, survives
 from mlflow import MlflowClient
 from server import free_port, mlflow_server
 
 
 def test_kills_during_a_search_and_a_registration_leave_no_trace(clone, tmp_path):
     killed = make_clone(tmp_path)
-    for point in ("epoch ended", "version registered"):
-        process = start_watched(killed, FAULT_AT=point)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == -signal.SIGKILL, f"{point!r} was not reached\n{output}"
+    kill_at(killed, ["epoch ended", "version registered"])
 
     survives(killed, clone)
-
-
-@pytest.fixture
-def searching(tmp_path):
-    """A clone that is ready for a search."""
-    made = make_clone(tmp_path / "clone")
-    made.run("dvc", "repro", "download")
-    return made
 
 
 def test_an_interrupted_search_prints_how_to_continue(searching):

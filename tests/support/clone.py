@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -151,6 +153,14 @@ def start_watched(clone: Clone, **variables: str) -> subprocess.Popen:
     return clone.start("dvc", "repro", EPOCHS="epochs.log", **variables)
 
 
+def kill_at(clone: Clone, points: Iterable[str]) -> None:
+    """Run the pipeline once for each point, and assert that it is killed there."""
+    for point in points:
+        process = start_watched(clone, FAULT_AT=point)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == -signal.SIGKILL, f"{point!r} was not reached\n{output}"
+
+
 def survives(clone: Clone, undisturbed: Clone) -> dict[str, int]:
     """Run a killed clone to its end, and assert that it equals an undisturbed one.
 
@@ -159,13 +169,11 @@ def survives(clone: Clone, undisturbed: Clone) -> dict[str, int]:
     process = start_watched(clone)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    same_results(clone, undisturbed)
+    same_results_and_runs(clone, undisturbed)
 
     client, runs = clone.mlflow, clone.runs()
-    assert sorted(run.info.run_name for run in runs) == RUNS
     statuses = {run.info.run_name: run.info.status for run in runs}
     assert statuses["tune"] == statuses["train"] == "FINISHED"
-    logged_once(client, runs)
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
     champion = client.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.version == version.version
@@ -191,6 +199,13 @@ def same_results(clone: Clone, undisturbed: Clone) -> None:
     """Assert that two clones have the same results, byte for byte."""
     for path in RESULTS:
         assert clone.read(path) == undisturbed.read(path), path
+
+
+def same_results_and_runs(clone: Clone, undisturbed: Clone) -> None:
+    """Assert that a clone has the results of an undisturbed one, and each run once."""
+    same_results(clone, undisturbed)
+    assert sorted(run.info.run_name for run in clone.runs()) == RUNS
+    logged_once(clone.mlflow, clone.runs())
 
 
 def logged_once(client: MlflowClient, runs: list[Run]) -> None:

@@ -8,6 +8,8 @@ is its most probable class, the first of equals.
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mnist_cnn.datasets.idx import CLASSES
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -15,8 +17,6 @@ from sklearn import metrics as sk
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.floating]
-
-CLASSES = 10
 
 
 class Curve(NamedTuple):

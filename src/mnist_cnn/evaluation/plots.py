@@ -69,11 +69,9 @@ def roc(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
         curves: from `metrics.roc_curves`.
         classes: the names of the classes.
     """
-    figure = _figure(11, 5)
-    whole, corner = figure.subplots(1, 2)
-    for axes in (whole, corner):
-        _plot_curves(axes, curves, classes, "AUC")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    figure, whole, corner = _plot_twice(
+        curves, classes, area="AUC", xlabel="false positive rate", ylabel="true positive rate"
+    )
     whole.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
     whole.set(title="ROC, each class against the rest", xlim=(-0.01, 1), ylim=(0, 1.01))
     size = _corner_size(curves, 0.01, 10)
@@ -90,11 +88,9 @@ def precision_recall(curves: Mapping[str, Any], classes: Sequence[str]) -> Figur
         curves: from `metrics.precision_recall_curves`.
         classes: the names of the classes.
     """
-    figure = _figure(11, 5)
-    whole, corner = figure.subplots(1, 2)
-    for axes in (whole, corner):
-        _plot_curves(axes, curves, classes, "AP")
-        axes.set(xlabel="recall", ylabel="precision")
+    figure, whole, corner = _plot_twice(
+        curves, classes, area="AP", xlabel="recall", ylabel="precision"
+    )
     whole.set(title="Precision and recall, each class against the rest", xlim=(0, 1.01))
     whole.set_ylim(0, 1.02)
     size = _corner_size(curves, 0.05, 2)
@@ -102,6 +98,18 @@ def precision_recall(curves: Mapping[str, Any], classes: Sequence[str]) -> Figur
     corner.set_ylim(1 - size, 1 + 0.04 * size)
     whole.legend(loc="lower left", fontsize=8.5, ncols=2)
     return figure
+
+
+def _plot_twice(
+    curves: Mapping[str, Any], classes: Sequence[str], *, area: str, **labels: str
+) -> tuple[Figure, Axes, Axes]:
+    """A figure with the same curves in two axes, the second of which is to be enlarged."""
+    figure = _figure(11, 5)
+    whole, corner = figure.subplots(1, 2)
+    for axes in (whole, corner):
+        _plot_curves(axes, curves, classes, area)
+        axes.set(**labels)
+    return figure, whole, corner
 
 
 def _corner_size(curves: Mapping[str, Any], least: float, factor: float) -> float:

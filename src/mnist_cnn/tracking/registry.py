@@ -104,7 +104,7 @@ def register(
     """
     client, name = MlflowClient(), dataset.model
     faults.point("model evaluated")
-    number = _version_of(client, name, path) or _add_version(run, name, model, example)
+    number = _version_of(client, name, path) or _add_version(client, name, run, model, example)
     if not client.get_registered_model(name).description:  # a person may have written one
         client.update_registered_model(name, _DESCRIPTION.format(subject=dataset.subject))
 
@@ -166,9 +166,10 @@ def download_model(name: str, folder: Path) -> Path:
     )
 
 
-def _add_version(run: Run, name: str, model: nn.Module, example: Tensor) -> int:
+def _add_version(
+    client: MlflowClient, name: str, run: Run, model: nn.Module, example: Tensor
+) -> int:
     """Log the model to the active run, without pickle, and register it."""
-    client = MlflowClient()
     experiment = client.get_run(run.id).info.experiment_id
     for unfinished in client.search_logged_models([experiment], f"source_run_id = '{run.id}'"):
         client.delete_logged_model(unfinished.model_id)
