@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data repro article residual compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -33,7 +33,9 @@ repro: $(READY) ## run the stages that are not up to date: download, tune, train
 	$(BIN)/dvc repro
 
 article: data ## run the protocol of the article, as the DVC experiment `article`
-	$(BIN)/dvc exp run --temp --force --name article $$(sed -n 's/^[^#]/--set-param &/p' experiments/article)
+residual: data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
+article residual:
+	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 
 compare: $(READY) ## show how the results differ from those of the commit REV (HEAD)
 	git --no-pager diff --stat $(REV) -- reports

@@ -14,7 +14,7 @@ import time
 
 from mnist_cnn.datasets import idx
 from mnist_cnn.learning import arithmetic, compute, data
-from mnist_cnn.learning.params import Hyperparameters, load_hyperparameters
+from mnist_cnn.learning.hyperparameters import load, parse
 
 import article
 from floor import BEST, fit
@@ -26,8 +26,8 @@ KINDS = ("native", "portable")
 def answer() -> None:
     """Read lines `network,threads`; print the seconds of one epoch of `fit` for each."""
     train = data.load("train", idx.folder("MNIST"))
-    _, best = load_hyperparameters(BEST)
-    theirs = Hyperparameters.model_validate(article.HYPERPARAMETERS)
+    _, best = load(BEST, "deep_cnn")
+    theirs = parse(article.HYPERPARAMETERS, "deep_cnn")
     for line in sys.stdin:
         name, threads = line.strip().split(",")
         compute.configure(int(threads))

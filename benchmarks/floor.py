@@ -16,7 +16,7 @@ from pathlib import Path
 from mnist_cnn.datasets import idx
 from mnist_cnn.learning import compute, data, training
 from mnist_cnn.learning.data import Examples
-from mnist_cnn.learning.params import Hyperparameters, load_hyperparameters
+from mnist_cnn.learning.hyperparameters import Hyperparameters, load, parse
 
 import article
 import torch
@@ -27,12 +27,12 @@ BEST = Path("reports/tune/best_params.json")
 
 def bare(hyperparameters: Hyperparameters, examples: Examples) -> float:
     """Seconds of the steps of an epoch, all on one batch."""
-    model = training.build(hyperparameters, seed=0).train()
+    model = training.build(hyperparameters, data.FORM, seed=0).train()
     # A rate of 0: once the network has memorised the batch, gradients become denormal and slow.
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-    images, labels = examples.select(torch.arange(hyperparameters.batch_size))
+    images, labels = examples.select(torch.arange(hyperparameters.loop.batch_size))
     begun = time.perf_counter()
-    for _ in range(math.ceil(len(examples.labels) / hyperparameters.batch_size)):
+    for _ in range(math.ceil(len(examples.labels) / hyperparameters.loop.batch_size)):
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
@@ -41,7 +41,7 @@ def bare(hyperparameters: Hyperparameters, examples: Examples) -> float:
 
 def fit(hyperparameters: Hyperparameters, examples: Examples) -> float:
     """Seconds of an epoch of `fit`, with a checkpoint."""
-    model = training.build(hyperparameters, seed=0)
+    model = training.build(hyperparameters, data.FORM, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         for _ in training.fit(
@@ -63,14 +63,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="turns of each (default 5)")
     options = parser.parse_args()
     train = data.load("train", idx.folder("MNIST"))
-    _, best = load_hyperparameters(BEST)
+    _, best = load(BEST, "deep_cnn")
 
     print("| network | threads | bare, s | `fit`, s | ratio |")
     print("|---|--:|--:|--:|--:|")
     for name, hyperparameters, threads, repeats in [
         ("the best of the study", best, 1, options.repeats),
         ("the best of the study", best, 2, options.repeats),
-        ("the article's", Hyperparameters.model_validate(article.HYPERPARAMETERS), 2, 3),
+        ("the article's", parse(article.HYPERPARAMETERS, "deep_cnn"), 2, 3),
     ]:
         compute.configure(threads)
         (examples,) = data.subset(train, (options.size,), seed=0)

@@ -19,7 +19,7 @@ from mnist_cnn.learning import data
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search import executors, study
 from mnist_cnn.search.params import Tune
-from mnist_cnn.search.trial import Objective, train_network
+from mnist_cnn.search.trial import ObjectiveFunction, train_network
 
 import optuna
 
@@ -33,10 +33,10 @@ def trivial(
         yield Epoch(epoch, 0.0, 0.0, 0.0, 1 - (rate - 0.01) ** 2 - 0.1 / epoch)
 
 
-def seconds(tune: Tune, objective: Objective, executor: Executor) -> float:
+def seconds(tune: Tune, objective: ObjectiveFunction, executor: Executor) -> float:
     """Seconds of a search with its study in a file."""
     with tempfile.TemporaryDirectory() as folder:
-        record = study.open_study("benchmark", f"sqlite:///{folder}/optuna.db")
+        record = study.open_study("benchmark", f"sqlite:///{folder}/optuna.db", "maximize")
         begun = time.perf_counter()
         for _ in study.search(tune, objective, record, executor):
             pass
@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    tune = params.load().tune
+    settings = params.load()
+    tune = settings.tune
 
     print("| trials that take no time | seconds | a trial, ms |")
     print("|--:|--:|--:|")
@@ -90,7 +91,14 @@ def main() -> None:
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()
-    objective = partial(train_network, tune=short, train=train, validation=validation)
+    objective = partial(
+        train_network,
+        tune=short,
+        network=settings.model.network,
+        form=data.FORM,
+        train=train,
+        validation=validation,
+    )
     print("\n| workers | seconds | trials a second, of the first row's |")
     print("|--:|--:|--:|")
     alone = 0.0

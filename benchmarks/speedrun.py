@@ -19,7 +19,7 @@ from mnist_cnn import yaml_files
 from mnist_cnn.datasets import idx
 from mnist_cnn.learning import compute, data, training
 from mnist_cnn.learning.data import Examples
-from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.learning.hyperparameters import Hyperparameters, parse
 
 import article
 import one_epoch
@@ -33,7 +33,7 @@ BASELINE = "one epoch, `channels_last`"
 
 def fit(hyperparameters: Hyperparameters, examples: Examples, epochs: int, seed: int) -> nn.Module:
     """Train as the stages do, with `build` and `fit`."""
-    model = training.build(hyperparameters, seed)
+    model = training.build(hyperparameters, data.FORM, seed)
     for _ in training.fit(model, hyperparameters, examples, epochs=epochs, seed=seed):
         pass
     return model
@@ -55,7 +55,7 @@ def megaflops(model: nn.Module) -> float:
 
 def time_the_article(examples: Examples) -> float:
     """Seconds of the article's training. Prints them, and those of `fit` for its network."""
-    hyperparameters = Hyperparameters.model_validate(article.HYPERPARAMETERS)
+    hyperparameters = parse(article.HYPERPARAMETERS, "deep_cnn")
     model, theirs = timed(lambda: next(article.train(epochs=1, seed=0)))
     _, ours = timed(partial(fit, hyperparameters, examples, 1, 0))
     print(
@@ -85,7 +85,7 @@ def main() -> None:
     if options.validation:
         train, test = data.subset(everything, (55_000, 5_000), seed=0)
     recipe = yaml_files.read(options.recipe)
-    hyperparameters = Hyperparameters.model_validate(recipe["hyperparameters"])
+    hyperparameters = parse(recipe["hyperparameters"], "deep_cnn")
     trainings: dict[str, Callable[[int], nn.Module]] = {
         BASELINE: partial(one_epoch.train, one_epoch.prepare(train)),
         **{

@@ -2,14 +2,14 @@
 
 import argparse
 
-from mnist_cnn import console, params
-from mnist_cnn.datasets import idx, sources
+from mnist_cnn import console
+from mnist_cnn.datasets import idx, params, sources
 
 
 def main() -> None:
     """Download, and print the source."""
     console.parse_args(argparse.ArgumentParser(description=__doc__))
-    download = params.load().download
+    download = params.load()
     raw = idx.folder(download.dataset)
     source, failures = sources.download(download.dataset, download.sources, download.timeout, raw)
     for failure in failures:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,12 @@ from mnist_cnn import console, files, params
 from mnist_cnn.datasets import idx
 from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
 from mnist_cnn.errors import UserError
-from mnist_cnn.evaluation import metrics, model_card, out_of_distribution, report
+from mnist_cnn.evaluation import model_card, out_of_distribution, report
 from mnist_cnn.evaluation.params import Evaluate
-from mnist_cnn.evaluation.report import Report
+from mnist_cnn.evaluation.parts import Part, Predicted
 from mnist_cnn.learning import arithmetic, compute, data, model
 from mnist_cnn.learning.data import Examples
-from mnist_cnn.learning.model import DeepCNN
-from mnist_cnn.learning.params import load_hyperparameters
+from mnist_cnn.networks import Classifier
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes, registry
 from mnist_cnn.tracking.run import resume_run_by_output
@@ -45,10 +45,13 @@ def main() -> None:
     network = network.to(device)
     probabilities = model.predict(network, examples.images.to(device)).cpu().numpy()
 
-    result = report.compute(examples.labels.numpy(), probabilities, evaluate)
-    report.write(result, examples.images[:, 0].numpy(), description.classes, REPORTS)
-    _write_card(evaluate, description, raw, training_metrics, network, examples, result)
-    summary = result.summary
+    predicted = Predicted(
+        examples.images.numpy(), examples.labels.numpy(), probabilities, description.classes
+    )
+    parts = report.compute(predicted, evaluate)
+    summary = report.summary(parts)
+    report.write(parts, REPORTS)
+    _write_card(evaluate, description, raw, training_metrics, network, examples, parts)
     level = f"{100 * evaluate.confidence:.6g}%"
     console.write(
         f"test accuracy {summary['accuracy']:.2%} ({level} interval "
@@ -89,9 +92,9 @@ def _write_card(
     description: Description,
     raw: Path,
     training_metrics: dict[str, Any],
-    network: DeepCNN,
+    network: Classifier,
     examples: Examples,
-    result: Report,
+    parts: Sequence[Part],
 ) -> None:
     """Measure the confidence on unusual images, and write the model card."""
     device = next(network.parameters()).device
@@ -104,13 +107,13 @@ def _write_card(
     made_from = (*test, *train, MODEL, TRAINING_METRICS, BEST_PARAMS)
     facts = model_card.Facts(
         dataset=description,
-        architecture=network.architecture,
-        hyperparameters=load_hyperparameters(BEST_PARAMS)[0],
+        form=network.form,
+        architecture=network.describe(),
+        hyperparameters=json.loads(BEST_PARAMS.read_text()),
         training=training_metrics,
-        summary=result.summary,
+        summary=report.summary(parts),
         confidence=evaluate.confidence,
-        per_class=result.per_class,
-        most_confused=metrics.most_confused(result.confusion_matrix, 5),
+        evaluation=parts,
         unusual_images=out_of_distribution.confidence_summary(confidences),
         inputs={str(path): files.md5(path) for path in made_from},
     )

@@ -160,7 +160,7 @@ def _save(path: Path, sheet: Sequence[Prediction], classes: Sequence[str]) -> No
         label, confidence = prediction.ranked()[0]
         shown = name if len(name) <= 14 else f"…{name[-13:]}"
         titles.append(f"{shown}\n{classes[label]}  ({confidence:.1%})")
-    figure = plots.image_sheet([prediction.pixels[0] for prediction in sheet], titles)
+    figure = plots.image_sheet([prediction.pixels for prediction in sheet], titles)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # in a name of another script

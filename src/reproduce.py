@@ -7,13 +7,8 @@ import tempfile
 from pathlib import Path
 
 from mnist_cnn import console
-from mnist_cnn.errors import UserError
-from mnist_cnn.learning import compute
-from mnist_cnn.reproduce import comparison, provenance, run_record, worktree
-from mnist_cnn.reproduce.provenance import Inputs
+from mnist_cnn.reproduce import comparison, run_record, worktree
 from mnist_cnn.reproduce.run_record import RunRecord, TrialRecord
-
-import pandas as pd
 
 EPILOG = """\
 The commit, the uncommitted changes and the parameters of the run are checked out into a worktree,
@@ -60,7 +55,7 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
     with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
         record, trial = run_record.read(run_record.find_run(options.run), Path(scratch))
         _describe(record, trial)
-        _check(record, trial)
+        comparison.check_comparable(record, trial)
         inputs = [each.inputs for each in record.provenance]
         last, commit = inputs[-1], record.commit
 
@@ -73,9 +68,7 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
             for each in inputs:
                 for name in worktree.changed_inputs(each, folder):
                     console.write(f"{name} is not what {each.stage} used")
-            differences = (
-                _compare_trial(trial, last, folder) if trial else _compare_files(record, folder)
-            )
+            differences = comparison.compare_run(record, trial, folder)
     return differences, computed
 
 
@@ -114,73 +107,8 @@ def _describe(record: RunRecord, trial: TrialRecord | None) -> None:
         patch = commit.patch.decode(errors="replace")
         changed = re.findall(r"^diff --git a/.* b/(.*)$", patch, re.M)
         console.write(f"with uncommitted changes: {', '.join(changed)}")
-    here = provenance.environment()
-    for each in record.provenance:
-        stage, then = each.inputs.stage, each.environment
-        # With portable arithmetic the CPU does not matter.
-        for key in ["gpu", "cpu"] if "CPU" in each.inputs.kernels else ["gpu"]:
-            if then[key] != here[key]:
-                console.write(f"{stage}: made on {key} {then[key]}; {here[key]} may differ")
-        shared = then["packages"].keys() & here["packages"].keys()
-        then_shared, here_shared = (
-            {name: environment["packages"][name] for name in shared} for environment in (then, here)
-        )
-        if changes := _changes(then_shared, here_shared):
-            console.write(f"{stage}: other versions of packages: {', '.join(changes)}")
-
-
-def _check(record: RunRecord, trial: TrialRecord | None) -> None:
-    """Raise `UserError` if there is nothing to compare with, or if versions differ."""
-    if record.status != "FINISHED" and not trial:
-        raise UserError(f"run {record.run_id} is {record.status}: it has no result to compare with")
-    here = provenance.versions() | {"device": compute.device().type}
-    for each in record.provenance:
-        then = each.inputs.versions | {"device": each.inputs.device}
-        # Earlier versions recorded fewer libraries.
-        if changes := _changes(then, {name: here[name] for name in then}):
-            raise UserError(
-                f"run {record.run_id} was made with {'; '.join(changes)}; it can be rebuilt in an "
-                "environment with the same versions"
-            )
-
-
-def _changes(then: dict[str, str], here: dict[str, str]) -> list[str]:
-    return [
-        f"{name} {then[name]} (here {here[name]})"
-        for name in sorted(then)
-        if then[name] != here[name]
-    ]
-
-
-def _compare_files(record: RunRecord, folder: Path) -> dict[str, list[str]]:
-    """The differences in each file that the run has, or that its stages write."""
-    outputs = record.outputs()
-    stages = [each.inputs.stage for each in record.provenance]
-    return {
-        str(path): comparison.compare_files(outputs[path], folder / path)
-        if path in outputs
-        else ["not among the artifacts of the run"]
-        for path in sorted({*outputs, *worktree.outs(folder, stages)})
-    }
-
-
-def _compare_trial(trial: TrialRecord, inputs: Inputs, folder: Path) -> dict[str, list[str]]:
-    """The differences in the hyperparameters and in the epochs of a trial."""
-    row, epochs = (
-        table[table.pop("number") == str(trial.number)].reset_index(drop=True)
-        for table in map(
-            comparison.read_csv,
-            (folder / "reports/tune/trials.csv", folder / "reports/tune/epochs.csv"),
-        )
-    )
-    tuned = ["state", *inputs.params["tune"]["search_space"]]
-    then = pd.DataFrame([trial.row]).reindex(columns=tuned, fill_value="")
-    return {
-        "hyperparameters": comparison.compare_tables(then, row[tuned]),
-        "epochs": comparison.compare_tables(
-            pd.DataFrame(trial.epochs, columns=epochs.columns), epochs
-        ),
-    }
+    for line in comparison.compare_environments(record):
+        console.write(line)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from pathlib import Path
 from mnist_cnn import console, files, params
 from mnist_cnn.datasets import idx
 from mnist_cnn.evaluation import training_plots
-from mnist_cnn.learning import arithmetic, compute, data, model, training
-from mnist_cnn.learning.params import load_hyperparameters
+from mnist_cnn.learning import arithmetic, compute, data, hyperparameters, model, training
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes
@@ -28,9 +27,9 @@ def main() -> None:
     device = compute.configure(train.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("train")
     raw = idx.folder(dataset)
-    flat, hyperparameters = load_hyperparameters(BEST_PARAMS)
+    flat, chosen = hyperparameters.load(BEST_PARAMS, settings.model.network)
     (examples,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
-    network = training.build(hyperparameters, train.seed).to(device)
+    network = training.build(chosen, data.FORM, train.seed).to(device)
 
     history: list[Epoch] = []
     with (
@@ -43,7 +42,7 @@ def main() -> None:
         run.log_dataset(dataset, "train", examples, idx.paths("train", raw)[0])
         for epoch in training.fit(
             network,
-            hyperparameters,
+            chosen,
             examples.to(device),
             epochs=train.epochs,
             seed=train.seed,

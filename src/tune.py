@@ -34,7 +34,14 @@ def main() -> None:
     )
     for tensor in (*train, *validation):
         tensor.share_memory_()  # one copy for all workers
-    objective = partial(train_network, tune=tune, train=train, validation=validation)
+    objective = partial(
+        train_network,
+        tune=tune,
+        network=settings.model.network,
+        form=data.FORM,
+        train=train,
+        validation=validation,
+    )
 
     finished: list[Trial] = []
     with (
@@ -48,12 +55,12 @@ def main() -> None:
         source, _ = idx.paths("train", raw)
         run.log_dataset(dataset, "train", train, source)
         run.log_dataset(dataset, "validation", validation, source)
-        recorded = study.open_study(job.name, stores.study_storage())
+        recorded = study.open_study(job.name, stores.study_storage(), tune.objective.direction)
         for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
-            run.log_later(partial(run.log_trial, trial, tune.hyperparameters))
-            console.write(str(trial))
-            bar.set_postfix_str(_best_so_far(finished), refresh=False)
+            run.log_later(partial(run.log_trial, trial, tune))
+            console.write(trial.describe(tune.objective))
+            bar.set_postfix_str(_best_so_far(tune, finished), refresh=False)
             bar.update()
         metrics, page = _write_report(tune, finished)
         run.flush()
@@ -66,9 +73,10 @@ def main() -> None:
         run.log_outputs(REPORTS / "best_params.json", REPORTS / "trials.csv")
 
 
-def _best_so_far(finished: Sequence[Trial]) -> str:
-    values = [trial.value or 0.0 for trial in finished if trial.state == "complete"]
-    return f"best {max(values):.2%}" if values else ""
+def _best_so_far(tune: Tune, finished: Sequence[Trial]) -> str:
+    if not any(trial.state == "complete" for trial in finished):
+        return ""
+    return f"best {tune.objective.format(summary.best(finished, tune.objective).value or 0.0)}"
 
 
 def _write_report(tune: Tune, finished: Sequence[Trial]) -> tuple[dict[str, Any], str]:
@@ -77,18 +85,18 @@ def _write_report(tune: Tune, finished: Sequence[Trial]) -> tuple[dict[str, Any]
     from mnist_cnn.search import plots  # noqa: PLC0415
 
     faults.point("search ended")
-    best = summary.best(finished)
+    best = summary.best(finished, tune.objective)
     hyperparameters = tune.hyperparameters | best.hyperparameters
-    metrics = summary.summary(finished)
+    metrics = summary.summary(finished, tune.objective)
     files.write_json(REPORTS / "best_params.json", dict(sorted(hyperparameters.items())))
     files.write_json(REPORTS / "metrics.json", metrics)
     files.write_csv(REPORTS / "trials.csv", summary.trials_table(finished))
     files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(finished))
-    plotted = study.study_in_memory(finished, tune.search_space)
-    for name, figure in plots.figures(plotted).items():
+    plotted = study.study_in_memory(finished, tune)
+    for name, figure in plots.figures(plotted, tune.objective.label).items():
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
-    console.write(f"best: {best}; {REPORTS / 'best_params.json'}")
-    return metrics, plots.page(plotted)
+    console.write(f"best: {best.describe(tune.objective)}; {REPORTS / 'best_params.json'}")
+    return metrics, plots.page(plotted, tune.objective.label)
 
 
 def _workers() -> int | None:

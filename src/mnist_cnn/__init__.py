@@ -1,8 +1,8 @@
 """Tune, train and evaluate a CNN so that every result can be reproduced from git.
 
-The sub-packages differ by what they decide. `datasets`, `learning`, `search` and `evaluation` hold
-all that can change a result; stages depend on them in `dvc.yaml`. `inference`, `tracking` and
-`reproduce` cannot. Imports run one way, as `tests/unit/test_architecture.py` shows.
+The sub-packages differ by what they decide. `datasets`, `networks`, `learning`, `search` and
+`evaluation` hold all that can change a result; stages depend on them in `dvc.yaml`. `inference`,
+`tracking` and `reproduce` cannot. Imports run one way, as `tests/unit/test_architecture.py` shows.
 """
 
 import os

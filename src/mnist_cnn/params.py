@@ -1,16 +1,20 @@
-"""`params.yaml` as typed values: a section for each stage, and `compute` for all of them.
+"""`params.yaml` as typed values: a section for each stage, and some for several of them.
 
 Each section is defined in the package of its stage. Unknown keys, wrong types and impossible
 combinations are errors before any stage begins.
 """
 
 from pathlib import Path
+from typing import Self
 
 from mnist_cnn import yaml_files
 from mnist_cnn.datasets.params import Download
 from mnist_cnn.evaluation.params import Evaluate
-from mnist_cnn.learning.params import Compute, Train
-from mnist_cnn.search.params import Tune
+from mnist_cnn.learning.data import FORM
+from mnist_cnn.learning.params import Compute, Model, Train
+from mnist_cnn.search.params import Tune, check_networks
+
+from pydantic import model_validator
 
 
 class Params(yaml_files.Section):
@@ -18,9 +22,15 @@ class Params(yaml_files.Section):
 
     compute: Compute
     download: Download
+    model: Model
     tune: Tune
     train: Train
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_networks(self.tune, self.model.network, FORM)
+        return self
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 from clone import ROOT, make_clone
+from drawings import draw
 
-ARTICLE = [
-    line
-    for line in (ROOT / "experiments/article").read_text().split("\n")
-    if line and line[0] != "#"
-]
 SMALL = [
     "tune.trials=2",
     "tune.epochs=1",
@@ -26,15 +22,28 @@ def project(tmp_path_factory):
     clone = make_clone(tmp_path_factory.mktemp("project"))
     clone.run("dvc", "repro", "download")
     clone.before = clone.run("git", "status", "--porcelain").stdout, clone.read("params.yaml")
-    changes = [word for change in ARTICLE + SMALL for word in ("--set-param", change)]
-    clone.run("dvc", "exp", "run", "--temp", "--name", "article", *changes)
+    run_experiment(clone, "article")
     return clone
+
+
+def run_experiment(clone, name):
+    """Run an experiment with small parameters, as its make target does with others."""
+    lines = (ROOT / "experiments" / name).read_text().splitlines()
+    changes = [line for line in lines if line[0] != "#"] + SMALL
+    options = [word for change in changes for word in ("--set-param", change)]
+    clone.run("dvc", "exp", "run", "--temp", "--name", name, *options)
+
+
+def runs_of(project, experiment):
+    """The runs of an experiment, by name."""
+    runs = (run for run in project.runs() if run.data.tags["dvc.experiment"] == experiment)
+    return {run.info.run_name: run for run in runs}
 
 
 @pytest.fixture(scope="module")
 def runs(project):
-    """The runs of the project, by name."""
-    return {run.info.run_name: run for run in project.runs()}
+    """The runs of the experiment `article`, by name."""
+    return runs_of(project, "article")
 
 
 def test_the_workspace_does_not_change(project):
@@ -73,3 +82,24 @@ def test_the_experiment_article_has_the_search_space_of_the_article(runs):
     assert params["crop"] == "0"
     assert (params["optimizer"], params["learning_rate"]) == ("adam", "0.001")
     assert (params["schedule"], params["batch_norm"]) == ("constant", "False")
+
+
+def test_the_experiment_residual_tunes_trains_and_registers_another_network(project, tmp_path):
+    run_experiment(project, "residual")
+    runs = runs_of(project, "residual")
+
+    trial = runs["trial-000"].data.params
+    assert int(trial["blocks"]) in (1, 2)
+    assert int(trial["width"]) in (8, 12, 16)
+    card = project.run("git", "show", "residual:reports/model_card.md").stdout
+    assert "A residual network of" in card
+    version = max(
+        project.mlflow.search_model_versions("name = 'mnist-cnn'"), key=lambda v: int(v.version)
+    )
+    assert version.run_id == runs["train"].info.run_id
+    draw(7).save(tmp_path / "seven.png")
+    name = f"{version.name}/{version.version}"
+    predicted = project.run("python", "src/predict.py", "--model", name, f"{tmp_path}/seven.png")
+    assert "seven.png" in predicted.stdout
+    rebuilt = project.run("python", "src/reproduce.py", runs["train"].info.run_id, "--force")
+    assert "are the same" in rebuilt.stdout

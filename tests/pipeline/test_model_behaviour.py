@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from mnist_cnn.datasets import idx
 from mnist_cnn.learning import data, model
+from mnist_cnn.networks import Classifier
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ BEST_MODEL = ROOT / "models/best_model.pth"
 class Subject(NamedTuple):
     """A model, and its predictions for test images."""
 
-    network: model.DeepCNN
+    network: Classifier
     images: torch.Tensor
     labels: torch.Tensor
     probabilities: torch.Tensor

@@ -9,7 +9,8 @@ from functools import partial
 
 from mnist_cnn import files
 from mnist_cnn.learning import compute, data, training
-from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.learning.data import FORM
+from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.params import Params
 from mnist_cnn.search.study import open_study, search
 from mnist_cnn.search.summary import trials_table
@@ -53,6 +54,7 @@ STUDY = {
     "threads": 1,
     "train_size": 100,
     "validation_size": 100,
+    "objective": {"metric": "validation_accuracy", "direction": "maximize"},
     "sampler": {"name": "tpe", "startup_trials": 4},
     "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
     "hyperparameters": {"conv1_out_channels": 2, "batch_size": 25, "schedule": "one_cycle"},
@@ -69,6 +71,8 @@ TUNE = {
     "epochs": 3,
     "train_size": 120,
     "validation_size": 120,
+    "objective.metric": "train_loss",
+    "objective.direction": "minimize",
     "sampler.name": "random",
     "sampler.startup_trials": 0,
     "pruner.name": "none",
@@ -79,8 +83,8 @@ TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
 # Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
-# and below for the threads.
-ELSEWHERE = {"compute.arithmetic"}
+# test_networks.py, and below for the threads.
+ELSEWHERE = {"compute.arithmetic", "model.network"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
 ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}
 
@@ -96,9 +100,17 @@ def study(settings, real_train):
     """The table of a search."""
     tune = Params.model_validate(SHIPPED | {"tune": settings}).tune
     train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
-    objective = partial(train_network, tune=tune, train=train, validation=validation)
+    objective = partial(
+        train_network,
+        tune=tune,
+        network="deep_cnn",
+        form=FORM,
+        train=train,
+        validation=validation,
+    )
     with ThreadPoolExecutor(1) as executor:
-        trials = search(tune, objective, open_study("0", "sqlite://"), executor)
+        recorded = open_study("0", "sqlite://", tune.objective.direction)
+        trials = search(tune, objective, recorded, executor)
         return trials_table(list(trials))
 
 
@@ -142,12 +154,12 @@ NETWORK = {
 
 
 def weights(flat, real_train):
-    hyperparameters = Hyperparameters.model_validate(flat)
+    hyperparameters = parse(flat, "deep_cnn")
     (examples,) = data.subset(real_train, (100,), 0)
     compute.configure(1)
-    network = training.build(hyperparameters, 0)
+    network = training.build(hyperparameters, FORM, 0)
     list(training.fit(network, hyperparameters, examples, epochs=2, seed=0))
-    return network.architecture, torch.cat([p.flatten() for p in network.parameters()]).tolist()
+    return network.config, torch.cat([p.flatten() for p in network.parameters()]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -162,11 +174,14 @@ def weights(flat, real_train):
         ("dropout", 0.2),
         ("crop", 2),
         ("label_smoothing", 0.1),
+        ("decay_biases_and_norms", False),
         ("optimizer", "adam"),
         ("optimizer", "sgd"),
         ("learning_rate", 0.02),
         ("weight_decay", 0.2),
+        ("schedule", "cosine"),
         ("schedule", "one_cycle"),
+        ("augmentation", "none"),
         ("batch_size", 20),
         ("rotation", 20.0),
         ("translation", 0.2),
@@ -208,8 +223,8 @@ def test_a_parameter_of_train_changes_the_model(name, workspace):
     ("name", "file"),
     [
         ("test_size", "metrics.json"),
-        ("confidence", "per_class.json"),
-        ("calibration_bins", "reliability.csv"),
+        ("confidence", "tables/per_class.csv"),
+        ("calibration_bins", "tables/reliability.csv"),
         ("worst_mistakes", "plots/mistakes.png"),
     ],
 )
@@ -228,6 +243,8 @@ def test_the_number_of_threads_is_used(workspace, real_train):
         0,
         None,
         tune=tune,
+        network="deep_cnn",
+        form=FORM,
         train=train,
         validation=validation,
     )
@@ -269,18 +286,16 @@ def test_the_experiment_article_is_the_protocol_of_the_article(tmp_path):
         "fc1_out_features": (128, 512),
     }
     drawn = {"conv1_out_channels": 88, "conv2_out_channels": 237, "fc1_out_features": 389}
-    assert Hyperparameters.model_validate(tune.hyperparameters | drawn) == Hyperparameters(
-        conv1_out_channels=88,
-        conv2_out_channels=237,
-        fc1_out_features=389,
-        batch_norm=False,
-        dropout=0.0,
-        optimizer="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        schedule="constant",
-        batch_size=64,
-        rotation=10,
-        translation=0.1,
-        interpolation="nearest",
-    )
+    plain = {
+        "batch_norm": False,
+        "dropout": 0.0,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batch_size": 64,
+        "rotation": 10.0,
+        "translation": 0.1,
+        "interpolation": "nearest",
+    }
+    assert parse(tune.hyperparameters | drawn, "deep_cnn") == parse(drawn | plain, "deep_cnn")

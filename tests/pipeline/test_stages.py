@@ -17,6 +17,7 @@ CHANGES = [
     ("params.yaml", ("confidence: 0.95", "confidence: 0.9"), {"evaluate"}),
     ("src/mnist_cnn/datasets/sources.py", COMMENT, {"download"}),
     ("src/mnist_cnn/learning/training.py", COMMENT, {"tune", "train", "evaluate"}),
+    ("src/mnist_cnn/networks/deep_cnn.py", COMMENT, {"tune", "train", "evaluate"}),
     ("src/mnist_cnn/search/study.py", COMMENT, {"tune"}),
     ("src/mnist_cnn/evaluation/metrics.py", COMMENT, {"evaluate"}),
     ("src/mnist_cnn/evaluation/training_plots.py", COMMENT, {"train", "evaluate"}),
@@ -28,6 +29,8 @@ CHANGES = [
     ("requirements/statistics.lock", ("scipy==", "scipy==1"), {"tune", "evaluate"}),
     ("requirements/plots.lock", ("pillow==", "pillow==1"), {"tune", "train", "evaluate"}),
     ("requirements/tools.lock", ("gradio==", "gradio==1"), set()),
+    # A network that is not trained
+    ("src/mnist_cnn/networks/residual.py", COMMENT, set()),
     # Words, and what people use
     ("params.yaml", COMMENT, set()),
     ("src/mnist_cnn/tracking/notes.py", COMMENT, set()),

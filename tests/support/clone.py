@@ -36,7 +36,7 @@ RESULTS = [
     "reports/train/history.csv",
     "reports/train/metrics.json",
     "reports/evaluate/metrics.json",
-    "reports/evaluate/predictions.csv",
+    "reports/evaluate/tables/predictions.csv",
 ]
 
 

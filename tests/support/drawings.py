@@ -3,11 +3,11 @@
 import io
 
 from mnist_cnn.inference.preprocessing import preprocess
-from mnist_cnn.learning.model import DeepCNN
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from small_networks import deep_cnn
 
 
 def draw(digit="4", *, ink=0, paper=255, size=(200, 240), height=150, at=(100, 120), mode="L"):
@@ -37,7 +37,7 @@ def template_network():
         for digit in range(10)
     ]
     scaled = torch.from_numpy(np.stack(templates)).flatten(1).float() / 127.5 - 1
-    network = DeepCNN([], [])
+    network = deep_cnn()
     with torch.no_grad():
         network.classifier[-1].weight.copy_(scaled / 50)
         network.classifier[-1].bias.copy_(-(scaled**2).sum(1) / 100)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from mnist_cnn.datasets.descriptions import DESCRIPTIONS
 from mnist_cnn.evaluation import model_card
+from mnist_cnn.evaluation.parts import Part
+from mnist_cnn.learning.data import FORM
 
 import numpy as np
 import pytest
@@ -23,15 +25,8 @@ def idx(array):
 
 FACTS = model_card.Facts(
     dataset=DESCRIPTIONS["MNIST"],
-    architecture={
-        "conv_layers": [16, 48],
-        "fc_layers": [],
-        "batch_norm": True,
-        "dropout": 0.1,
-        "crop": 2,
-        "image_size": 28,
-        "classes": 10,
-    },
+    form=FORM,
+    architecture="Two convolutions.",
     hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
     training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
     summary={
@@ -48,11 +43,10 @@ FACTS = model_card.Facts(
         "calibration_error": 0.0017,
     },
     confidence=0.95,
-    per_class=[
-        {"class": k, "accuracy": 0.99 + k / 1000, "accuracy_low": 0.98, "accuracy_high": 0.999}
-        for k in range(10)
+    evaluation=[
+        Part(card={"F1, macro average": "0.9965"}, text="By class."),
+        Part(card={"log loss, nats": "0.0107"}),
     ],
-    most_confused=[(4, 9, 5), (7, 2, 3)],
     unusual_images={"all black": (0.25, 0.0), "noise": (0.5, 0.125)},
     inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
 )

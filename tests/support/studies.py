@@ -16,6 +16,7 @@ TUNE = {
     "threads": 1,
     "train_size": 200,
     "validation_size": 100,
+    "objective": {"metric": "validation_accuracy", "direction": "maximize"},
     "sampler": {"name": "tpe", "startup_trials": 4},
     "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
     "hyperparameters": {"conv1_out_channels": 4, "fc1_out_features": 8},
@@ -74,6 +75,6 @@ class SerialExecutor(Executor):
 
 def run_search(tune=None, objective=bowl, *, study=None, executor=None, checkpoints=None):
     """Run a search, by default from its beginning; return its trials."""
-    study = study or open_study("test", "sqlite://")
+    study = study or open_study("test", "sqlite://", "maximize")
     executor = executor or SerialExecutor()
     return list(search(tune or make_tune(), objective, study, executor, checkpoints))

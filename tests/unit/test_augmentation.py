@@ -1,10 +1,10 @@
-"""Random rotation and translation: what moves where, and how the amounts are distributed."""
+"""Augmentations: what moves where, and how the amounts are distributed."""
 
 from functools import partial
 
 from mnist_cnn.datasets import idx
 from mnist_cnn.learning import data
-from mnist_cnn.learning.augmentation import augment
+from mnist_cnn.learning.augmentation import AUGMENTATIONS, Affine, FlipCrop
 
 import numpy as np
 import pytest
@@ -20,6 +20,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 INTERPOLATIONS = ["nearest", "bilinear"]
+
+
+def augment(images, **options):
+    return Affine(**options)(images)
+
+
 smooth = partial(augment, interpolation="bilinear")
 
 
@@ -174,3 +180,41 @@ def test_angles_and_shifts_are_independent():
     shifts, (dx, dy) = moved[0], moved[1] - moved[0]
     for shift in shifts:
         assert abs(np.corrcoef(np.arctan2(dy, dx), shift)[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_augmentation_takes_any_channels_and_is_decided_by_the_generator(name, channels):
+    images = torch.randint(0, 256, (9, channels, 12, 20), dtype=torch.uint8)
+    augmented = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        augmented.append(AUGMENTATIONS[name]()(images))
+
+    assert torch.equal(*augmented)
+    assert (augmented[0].dtype, augmented[0].shape) == (torch.float32, images.shape)
+    assert augmented[0].min() >= 0
+    assert augmented[0].max() <= 255.001
+
+
+def test_a_flip_exchanges_left_and_right_in_about_half_of_the_images():
+    images = torch.arange(4.0).expand(1000, 3, 2, 4)
+    torch.manual_seed(0)
+    flipped = FlipCrop(padding=0)(images)
+
+    mirrored = (flipped == images.flip(3)).all((1, 2, 3))
+    assert (mirrored | (flipped == images).all((1, 2, 3))).all()
+    assert 450 < mirrored.sum() < 550
+
+
+def test_a_crop_shifts_each_image_by_whole_pixels_within_its_padding():
+    images = torch.zeros(2000, 1, 9, 9)
+    images[:, :, 4, 4] = 1
+    torch.manual_seed(0)
+    shifted = FlipCrop(padding=2, flip=False)(images)
+
+    _, _, rows, columns = shifted.nonzero(as_tuple=True)
+    assert len(rows) == 2000
+    for positions in (rows, columns):
+        assert positions.unique().tolist() == [2, 3, 4, 5, 6]
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.06

@@ -29,7 +29,7 @@ def test_the_model_card_describes_the_data_set_and_not_mnist(name, tmp_path):
     (result, _) = card.data.eval_results
     assert result.dataset_name == description.name
     assert result.dataset_type == description.hugging_face_id
-    assert f"| {description.classes[4]} | {description.classes[9]} | 5 |" in text
+    assert ", ".join(description.classes) in text
     assert ", ".join(description.classes) in text
 
     own = (description.name, description.hugging_face_id, description.test_set, description.model)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import model
-from mnist_cnn.learning.model import DeepCNN
+from mnist_cnn.learning.data import FORM
+from mnist_cnn.networks import Form
 
 import pytest
 import torch
 from clone import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from small_networks import deep_cnn
 from torch.nn import functional as F
 
 ARTICLE = [88, 237], [389]  # the best network of the article that this project began with
@@ -21,7 +23,7 @@ ARTICLE = [88, 237], [389]  # the best network of the article that this project 
 
 def make_network(conv_layers, fc_layers, **options):
     torch.manual_seed(0)
-    return DeepCNN(conv_layers, fc_layers, **options)
+    return deep_cnn(conv_layers, fc_layers, **options)
 
 
 def make_images(count, size=28, seed=1):
@@ -78,37 +80,38 @@ def test_the_network_computes_the_logits_of_its_definition(conv_layers, fc_layer
 
 
 def test_the_network_of_the_article_has_its_number_of_parameters():
-    assert sum(weights.numel() for weights in DeepCNN(*ARTICLE).parameters()) == 4_710_567
+    assert sum(weights.numel() for weights in deep_cnn(*ARTICLE).parameters()) == 4_710_567
 
 
 @pytest.mark.parametrize(
     ("convolutions", "size", "crop"), [(4, 28, 0), (3, 8, 0), (3, 15, 0), (0, 1, 0), (3, 28, 10)]
 )
 def test_as_many_poolings_as_the_image_allows_are_accepted(convolutions, size, crop):
-    network = DeepCNN([2] * convolutions, [3], image_size=size, crop=crop, classes=4)
+    form = Form(channels=1, height=size, width=size, classes=4)
+    network = deep_cnn([2] * convolutions, [3], form, crop=crop)
     assert network(make_images(2, size)).shape == (2, 4)
 
 
 @pytest.mark.parametrize(
     ("convolutions", "options", "reason"),
     [
-        (5, {}, "5 poolings .* 28 pixels"),
-        (4, {"image_size": 8}, "4 poolings .* 8 pixels"),
-        (0, {"image_size": 0}, "0 poolings .* 0 pixels"),
-        (1, {"image_size": -28}, "1 poolings .* -28 pixels"),
-        (4, {"crop": 7}, "4 poolings .* 14 pixels"),
-        (0, {"crop": 14}, "0 poolings .* 0 pixels"),
-        (0, {"crop": -1}, "crop is -1, expected 0 or more"),
+        (5, {}, "at most 4 convolutions, as each halves the 28 pixels"),
+        (4, {"form": FORM._replace(width=8)}, "at most 3 convolutions, as each halves the 8 pixel"),
+        (0, {"form": FORM._replace(height=0)}, "at most 0 convolutions, .* the 0 pixels"),
+        (1, {"form": FORM._replace(height=-28)}, "at most 0 convolutions, .* the -28 pixels"),
+        (4, {"crop": 7}, "at most 3 convolutions, as each halves the 14 pixels"),
+        (0, {"crop": 14}, "at most 0 convolutions, as each halves the 0 pixels"),
+        (0, {"crop": -1}, "crop\n +Input should be greater than or equal to 0"),
     ],
 )
 def test_an_impossible_size_is_rejected(convolutions, options, reason):
     with pytest.raises(ValueError, match=reason):
-        DeepCNN([2] * convolutions, [], **options)
+        deep_cnn([2] * convolutions, [], **options)
 
 
 def test_a_cropped_network_equals_one_for_smaller_images():
     network = make_network([4, 6], [8], batch_norm=True, crop=3).eval()
-    small = DeepCNN([4, 6], [8], batch_norm=True, image_size=22).eval()
+    small = deep_cnn([4, 6], [8], FORM._replace(height=22, width=22), batch_norm=True).eval()
     small.load_state_dict(network.state_dict())
     images = make_images(5)
 
@@ -186,7 +189,7 @@ def test_no_images_have_no_predictions():
     [
         pytest.param(make_used_network(), id="batch-normalisation"),
         pytest.param(make_network([], []), id="one-linear-layer"),
-        pytest.param(make_network([3], [4, 5], image_size=12, classes=3), id="other-sizes"),
+        pytest.param(make_network([3], [4, 5], form=Form(1, 12, 12, classes=3)), id="other-sizes"),
     ],
 )
 def test_a_saved_network_is_restored(network, tmp_path):
@@ -198,10 +201,10 @@ def test_a_saved_network_is_restored(network, tmp_path):
     restored, dataset = model.load(tmp_path / "model.pth")
 
     assert dataset == "FashionMNIST"
-    assert restored.architecture == network.architecture
+    assert (restored.name, restored.config) == (network.name, network.config)
     assert not any(layer.training for layer in restored.modules())
     assert is_unchanged(restored, before)
-    images = make_images(4, network.architecture["image_size"])
+    images = make_images(4, network.form.height)
     assert torch.equal(restored(images), network.eval()(images))
     network.train()
 
@@ -212,7 +215,15 @@ def test_the_file_has_plain_values_for_other_programs(tmp_path):
 
     content = torch.load(tmp_path / "model.pth", weights_only=True)
 
-    assert content["architecture"] == network.architecture
+    assert content["network"] == "deep_cnn"
+    assert content["config"] == {
+        "conv_layers": [2],
+        "fc_layers": [3],
+        "batch_norm": True,
+        "dropout": 0.3,
+        "crop": 0,
+    }
+    assert content["form"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
     assert content["state_dict"].keys() == network.state_dict().keys()
     assert is_unchanged(network, content["state_dict"])
 
@@ -253,13 +264,15 @@ BIAS = "classifier.2.bias"
 REMOVED = object()
 
 
-def model_file(architecture=None, /, **changes):
-    """The content of a model file with changes in its architecture or in other keys."""
+def model_file(config=None, /, **changes):
+    """The content of a model file with changes in its configuration or in other keys."""
     content = {
         "format": "mnist-cnn",
-        "version": 1,
+        "version": 2,
         "dataset": "KMNIST",
-        "architecture": NETWORK.architecture | (architecture or {}),
+        "network": "deep_cnn",
+        "config": NETWORK.config.model_dump() | (config or {}),
+        "form": FORM._asdict(),
         "state_dict": WEIGHTS,
     } | changes
     return dump({key: value for key, value in content.items() if value is not REMOVED})
@@ -269,13 +282,13 @@ def test_the_file_that_the_invalid_ones_differ_from_is_read(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(model_file())
     network, dataset = model.load(path)
-    assert (network.architecture, dataset) == (NETWORK.architecture, "KMNIST")
+    assert (network.config, dataset) == (NETWORK.config, "KMNIST")
 
 
 NO_TENSORS = "damaged, or not a PyTorch file of plain tensors"
 NOT_OURS = "not a model of this project"
-OTHER_VERSION = "format version .*, but this release reads 1"
-MISMATCH = "architecture and weights do not match"
+OTHER_VERSION = "format version .*, but this release reads 1 to 2"
+MISMATCH = "network and weights do not match"
 NOT_FINITE = "has weights that are not finite"
 
 INVALID = {
@@ -289,7 +302,8 @@ INVALID = {
     "a list": (dump([1, 2]), NOT_OURS),
     "another format": (model_file(format="other"), NOT_OURS),
     "no format": (model_file(format=REMOVED), NOT_OURS),
-    "version 2": (model_file(version=2), OTHER_VERSION),
+    "version 0": (model_file(version=0), OTHER_VERSION),
+    "version 3": (model_file(version=3), OTHER_VERSION),
     "no version": (model_file(version=REMOVED), OTHER_VERSION),
     "a tensor as version": (model_file(version=torch.tensor([1, 1])), OTHER_VERSION),
     "other widths": (model_file({"conv_layers": [3]}), MISMATCH),
@@ -302,7 +316,12 @@ INVALID = {
     "a number as layers": (model_file({"conv_layers": 3}), MISMATCH),
     "impossible dropout": (model_file({"dropout": 5}), MISMATCH),
     "too large for the memory": (model_file({"fc_layers": [10**12]}), MISMATCH),
-    "no architecture": (model_file(architecture=REMOVED), MISMATCH),
+    "no configuration": (model_file(config=REMOVED), MISMATCH),
+    "an unknown network": (model_file(network="os"), MISMATCH),
+    "a list as network": (model_file(network=[]), MISMATCH),
+    "no form": (model_file(form=REMOVED), MISMATCH),
+    "more channels": (model_file(form=FORM._replace(channels=3)._asdict()), MISMATCH),
+    "an early file without architecture": (model_file(version=1), MISMATCH),
     "no weights": (model_file(state_dict=REMOVED), MISMATCH),
     "text as weights": (model_file(state_dict="weights"), MISMATCH),
     "a missing weight": (

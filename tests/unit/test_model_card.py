@@ -40,15 +40,12 @@ def test_metrics_of_part_of_the_test_set_are_not_in_the_header():
     "text",
     [
         "**99.67%** on 10,000 test images (95% interval 99.54% to 99.76%)",
-        "196,122 parameters",
-        "with batch normalisation; output channels: 16, 48. Hidden linear",
-        "output features: none. Pixels cut off at each side: 2.",
+        "196,122 parameters. Two convolutions.",
         "on 60,000 images of the training set of MNIST for 20 epochs",
         "| learning_rate | 0.01 |",
         "Training accuracy in the last epoch, on augmented images: 99.50%",
         "| F1, macro average | 0.9965 |",
-        "| 3 | 99.30% | 98.00% to 99.90% |",
-        "| 4 | 9 | 5 |",
+        "| log loss, nats | 0.0107 | By class.",
         "| noise | 50.0% | 12.5% |",
         "| models/best_model.pth | 0123456789abcdef0123456789abcdef |",
     ],
@@ -63,8 +60,7 @@ def test_the_card_names_the_classes_of_its_data_set(dataset):
     card = model_card.render(replace(FACTS, dataset=description))
 
     assert ModelCard(card).data.datasets == [description.hugging_face_id]
-    assert f"| {description.classes[4]} | {description.classes[9]} | 5 |" in card
-    assert f"| {description.classes[3]} | 99.30% |" in card
+    assert ", ".join(description.classes) in card
 
 
 @pytest.mark.parametrize(("confidence", "level"), [(0.999, "99.9%"), (0.5, "50%"), (0.95, "95%")])

@@ -36,7 +36,7 @@ NAMES = "0123456789"
 
 def mistakes(count):
     """Images, labels, predictions and confidences."""
-    images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
     numbers = np.arange(count)
     return images, numbers % 10, (numbers + 1) % 10, np.linspace(0.99, 0.4, count)
 
@@ -194,7 +194,7 @@ def test_mistakes_are_images_with_titles(count):
     assert not any(axes.axison for axes in figure.axes)
     assert [bool(axes.images) for axes in figure.axes[:count]] == [True] * count
     for i, axes in enumerate(figure.axes[:count]):
-        np.testing.assert_array_equal(axes.images[0].get_array(), images[i])
+        np.testing.assert_array_equal(axes.images[0].get_array(), images[i, 0])
         assert axes.images[0].get_clim() == (0, 255)
         assert axes.get_title() == f"{labels[i]} → {predictions[i]}\n{confidences[i]:.1%}"
     assert not any(axes.images for axes in figure.axes[count:])
@@ -224,3 +224,9 @@ def test_plots_name_the_classes():
         assert labels == [*names, "micro", "macro"]
     title = plots.mistakes(*mistakes(1), names).axes[0].get_title()
     assert title == "T-shirt/top →\nclass 1\n99.0%"
+
+
+def test_colour_images_are_drawn_in_their_colours():
+    image = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    (drawn,) = plots.image_sheet([image], ["red, green and blue"]).axes[0].images
+    np.testing.assert_array_equal(drawn.get_array(), image.transpose(1, 2, 0))

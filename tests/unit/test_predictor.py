@@ -9,7 +9,7 @@ from mnist_cnn.errors import UserError
 from mnist_cnn.inference import predictor
 from mnist_cnn.inference.predictor import DEFAULT_MODEL, Prediction, Predictor
 from mnist_cnn.learning import model
-from mnist_cnn.learning.model import DeepCNN
+from mnist_cnn.learning.data import FORM
 from mnist_cnn.tracking import registry
 from mnist_cnn.tracking.run import resume_run
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from drawings import draw, encode, template_network
+from small_networks import deep_cnn
 
 NETWORK = template_network()
 
@@ -87,15 +88,28 @@ def test_a_missing_model_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("network", "dataset", "reason"),
+    ("change", "dataset", "reason"),
     [
-        (NETWORK, "EMNIST", "trained on 'EMNIST', which this release does not know"),
-        (DeepCNN([], [], classes=12), "MNIST", "for images of 28 pixels and 12 classes, but MNIST"),
-        (DeepCNN([], [], classes=1), "KMNIST", "for images of 28 pixels and 1 classes, but KMNIST"),
-        (DeepCNN([], [], image_size=32), "MNIST", "for images of 32 pixels and 10 classes, but"),
+        ({}, "EMNIST", "trained on 'EMNIST', which this release does not know"),
+        (
+            {"classes": 12},
+            "MNIST",
+            "made for 28 × 28 pixels, 1 channels, 12 classes, but MNIST has",
+        ),
+        (
+            {"channels": 3},
+            "KMNIST",
+            "made for 28 × 28 pixels, 3 channels, 10 classes, but KMNIST",
+        ),
+        (
+            {"width": 32},
+            "MNIST",
+            "made for 28 × 32 pixels, 1 channels, 10 classes, but MNIST has",
+        ),
     ],
 )
-def test_a_model_that_does_not_fit_its_data_set_is_rejected(network, dataset, reason):
+def test_a_model_that_does_not_fit_its_data_set_is_rejected(change, dataset, reason):
+    network = deep_cnn(form=FORM._replace(**change))
     model.save(network, dataset, Path("other.pth"))
     with pytest.raises(UserError, match=rf"^other\.pth: {reason}"):
         predictor.load("other.pth")

@@ -6,16 +6,16 @@ from uuid import uuid4
 from mnist_cnn import stores
 from mnist_cnn.datasets.descriptions import DESCRIPTIONS
 from mnist_cnn.errors import UserError
-from mnist_cnn.learning.model import DeepCNN
 from mnist_cnn.tracking import registry
 from mnist_cnn.tracking.run import resume_run
 
 import mlflow
 import pytest
 import torch
+from small_networks import deep_cnn
 
 MODEL = Path("models/best_model.pth")
-NETWORK = DeepCNN([2], []).eval()
+NETWORK = deep_cnn([2], []).eval()
 IMAGES = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
 
 
@@ -110,7 +110,7 @@ def test_each_data_set_has_a_model_and_a_champion(store):
 
 @pytest.mark.usefixtures("store")
 def test_the_registered_model_computes_what_the_network_does():
-    network = DeepCNN([4], [8], batch_norm=True).eval()
+    network = deep_cnn([4], [8], batch_norm=True).eval()
     register(network=network)
     loaded = mlflow.pyfunc.load_model("models:/mnist-cnn@champion")
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)

@@ -15,6 +15,7 @@ from mnist_cnn.tracking.run import EXPERIMENT, resume_run, resume_run_by_output
 import mlflow
 import pytest
 import torch
+from studies import make_tune
 
 MODEL = Path("models/best_model.pth")
 EXAMPLES = Examples(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.long))
@@ -202,7 +203,7 @@ def test_the_provenance_is_that_of_the_last_attempt(store):
 def trial(number=0, state="complete", error=None):
     history = (Epoch(1, 1.0, 0.1, 0.9, 0.1), Epoch(2, 0.5, 0.2, 0.8, 0.2))
     times = (100.0, 101.0, 102.0, 103.0)
-    return Trial(number, {"learning_rate": 0.1}, state, history, times, error)
+    return Trial(number, {"learning_rate": 0.1}, state, history, times, 0.2, error)
 
 
 def children(store, run):
@@ -221,7 +222,7 @@ def children(store, run):
 def test_a_trial_is_a_nested_run(store, state, error, status):
     with resume_run("tune", "tune-1", {"git.commit": "abc"}) as run:
         run.log_dataset("MNIST", "train", EXAMPLES, Path("images"))
-        run.log_trial(trial(7, state, error), fixed={"dropout": 0.5})
+        run.log_trial(trial(7, state, error), make_tune(hyperparameters={"dropout": 0.5}))
     (child,) = children(store, run)
     assert (child.info.run_name, child.info.status) == ("trial-007", status)
     assert (child.info.start_time, child.info.end_time) == (100_000, 103_000)
@@ -246,7 +247,7 @@ def test_a_trial_is_a_nested_run(store, state, error, status):
 
 def test_a_trial_that_failed_in_its_first_epoch_is_logged_without_metrics(store):
     with train() as run:
-        run.log_trial(Trial(0, {}, "failed", (), (100.0, 103.0), "Traceback: …"), {})
+        run.log_trial(Trial(0, {}, "failed", (), (100.0, 103.0), None, "Traceback: …"), make_tune())
     (child,) = children(store, run)
     assert child.data.metrics == {}
     note = child.data.tags["mlflow.note.content"]
@@ -257,17 +258,17 @@ def test_a_trial_is_logged_once_in_each_search(store):
     for job, numbers in {"tune-1": [1, 1, 11], "tune-2": [1]}.items():
         with train(job) as run:
             for number in numbers:
-                run.log_trial(trial(number), {})
+                run.log_trial(trial(number), make_tune())
         logged = [int(child.data.tags["trial"]) for child in children(store, run)]
         assert sorted(logged) == sorted(set(numbers))
 
 
 def test_a_half_logged_trial_is_deleted_and_logged_again(store):
     with train() as run:
-        run.log_trial(trial(1), {})
+        run.log_trial(trial(1), make_tune())
         (half,) = children(store, run)
         store.update_run(half.info.run_id, status="RUNNING")
-        run.log_trial(trial(1), {})
+        run.log_trial(trial(1), make_tune())
     (whole,) = children(store, run)
     assert whole.info.run_id != half.info.run_id
     assert store.get_run(half.info.run_id).info.lifecycle_stage == "deleted"

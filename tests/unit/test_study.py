@@ -22,7 +22,7 @@ from studies import SerialExecutor, bowl, bowl_with_failures, make_tune, run_sea
 @pytest.fixture(scope="module")
 def study():
     """A study with 12 trials."""
-    study = open_study("finished", "sqlite://")
+    study = open_study("finished", "sqlite://", "maximize")
     run_search(study=study)
     return study
 
@@ -61,7 +61,7 @@ def test_the_order_of_the_search_space_has_no_effect(expected):
 
 @pytest.mark.parametrize("recorded", range(13))
 def test_a_search_continues_after_any_recorded_trial(study, expected, recorded):
-    continued, executor = open_study("continued", "sqlite://"), SerialExecutor()
+    continued, executor = open_study("continued", "sqlite://", "maximize"), SerialExecutor()
     continued.add_trials(study.get_trials()[:recorded])
 
     assert trials_table(run_search(study=continued, executor=executor)) == expected
@@ -71,14 +71,14 @@ def test_a_search_continues_after_any_recorded_trial(study, expected, recorded):
 @pytest.mark.parametrize("limit", [0, 3, 4, 11])
 def test_an_interrupted_search_continues_from_its_storage(expected, storage, limit):
     with pytest.raises(InterruptedError):
-        run_search(study=open_study("test", storage), executor=SerialExecutor(limit))
+        run_search(study=open_study("test", storage, "maximize"), executor=SerialExecutor(limit))
     executor = SerialExecutor()
 
-    trials = run_search(study=open_study("test", storage), executor=executor)
+    trials = run_search(study=open_study("test", storage, "maximize"), executor=executor)
 
     assert trials_table(trials) == expected
     assert executor.submitted == 12 - limit // 4 * 4  # the trials of a round end together
-    assert open_study("another", storage).get_trials() == []
+    assert open_study("another", storage, "maximize").get_trials() == []
 
 
 def test_a_full_disk_stops_the_search_and_is_not_the_result_of_a_trial(expected, storage):
@@ -88,12 +88,12 @@ def test_a_full_disk_stops_the_search_and_is_not_the_result_of_a_trial(expected,
         return bowl(hyperparameters, seed, checkpoint)
 
     with pytest.raises(OSError, match="no space left"):
-        run_search(objective=objective, study=open_study("test", storage))
-    assert trials_table(run_search(study=open_study("test", storage))) == expected
+        run_search(objective=objective, study=open_study("test", storage, "maximize"))
+    assert trials_table(run_search(study=open_study("test", storage, "maximize"))) == expected
 
 
 def test_a_locked_storage_is_reported_in_one_line(expected, storage, tmp_path):
-    study = open_study("test", f"{storage}?timeout=0.1")
+    study = open_study("test", f"{storage}?timeout=0.1", "maximize")
     other = sqlite3.connect(tmp_path / "optuna.db")
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(stores.StoreError, match=r"^Optuna's storage: database is locked; run"):
@@ -137,7 +137,7 @@ def test_a_search_continues_after_a_failed_trial():
     failed = [trial for trial in trials if trial.state == "failed"]
     assert 0 < len(failed) < len(trials) == 12
     assert {trial.cause for trial in failed} == {"MemoryError: out of memory"}
-    assert summary.best(trials).state == "complete"
+    assert summary.best(trials, make_tune().objective).state == "complete"
 
 
 def test_a_search_of_failed_trials_fails_with_the_last_cause():
@@ -193,13 +193,13 @@ def test_a_stored_trial_is_restored(storage):
     history = (Epoch(1, 0.5, 0.75, 0.25, 0.875), Epoch(2, 0.25, 0.875, 0.125, 0.9375))
     tuned = {"learning_rate": 0.01, "batch_size": 20, "rotation": 5.0}
     trials = [
-        Trial(0, tuned, "complete", history, (1.5, 2.5, 3.5, 4.5)),
-        Trial(1, tuned, "pruned", history[:1], (5.0, 6.0, 7.0)),
-        Trial(2, tuned, "failed", (), (8.0, 9.0), "Traceback …\nMemoryError: out of memory\n"),
+        Trial(0, tuned, "complete", history, (1.5, 2.5, 3.5, 4.5), 0.9375),
+        Trial(1, tuned, "pruned", history[:1], (5.0, 6.0, 7.0), 0.875),
+        Trial(2, tuned, "failed", (), (8.0, 9.0), None, "Traceback …\nMemoryError: …\n"),
     ]
-    space = make_tune().search_space
-    open_study("test", storage).add_trials(
-        [studies.to_frozen_trial(trial, space) for trial in trials]
+    tune = make_tune()
+    open_study("test", storage, "maximize").add_trials(
+        [studies.to_frozen_trial(trial, tune) for trial in trials]
     )
 
     stored = optuna.load_study(study_name="mnist-cnn-test", storage=storage)

@@ -2,6 +2,7 @@
 
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search.params import Objective
 from mnist_cnn.search.summary import best, epochs_table, summary, trials_table
 from mnist_cnn.search.trial import Trial
 
@@ -10,7 +11,11 @@ import pytest
 
 def make_trial(number, state, *accuracies):
     history = (Epoch(n, 1.0, 0.5, 0.25, accuracy) for n, accuracy in enumerate(accuracies, 1))
-    return Trial(number, {"rotation": 5.0}, state, tuple(history), (0.0, 1.0))
+    value = accuracies[-1] if accuracies else None
+    return Trial(number, {"rotation": 5.0}, state, tuple(history), (0.0, 1.0), value)
+
+
+ACCURACY = Objective(metric="validation_accuracy", direction="maximize")
 
 
 TRIALS = [
@@ -23,7 +28,7 @@ TRIALS = [
 
 
 def test_the_summary_counts_the_states_and_has_the_metrics_of_the_best_trial():
-    assert summary(TRIALS) == {
+    assert summary(TRIALS, ACCURACY) == {
         "trials": 5,
         "complete": 3,
         "pruned": 1,
@@ -36,13 +41,18 @@ def test_the_summary_counts_the_states_and_has_the_metrics_of_the_best_trial():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_best_of_equal_trials_is_the_first(order):
-    assert best(TRIALS[::order]).number == 2
+    assert best(TRIALS[::order], ACCURACY).number == 2
+
+
+def test_a_loss_is_best_where_it_is_lowest():
+    loss = Objective(metric="validation_loss", direction="minimize")
+    assert best(TRIALS, loss).number == 0
 
 
 @pytest.mark.parametrize("trials", [[], [TRIALS[1], TRIALS[3]]], ids=["none", "others"])
 def test_a_study_without_a_complete_trial_is_an_error(trials):
     with pytest.raises(UserError, match=r"^no trial is complete$"):
-        summary(trials)
+        summary(trials, ACCURACY)
 
 
 def test_the_tables_have_a_row_for_each_trial_and_for_each_epoch():

@@ -3,7 +3,8 @@
 from itertools import islice
 
 from mnist_cnn.learning import compute, data, model, training
-from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.learning.data import FORM
+from mnist_cnn.learning.hyperparameters import parse
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ def examples(real_train):
 
 
 def make_hyperparameters(**changes):
-    return Hyperparameters.model_validate(
+    return parse(
         {
             "conv1_out_channels": 8,
             "conv2_out_channels": 16,
@@ -28,7 +29,8 @@ def make_hyperparameters(**changes):
             "schedule": "one_cycle",
             "batch_size": 50,
         }
-        | changes
+        | changes,
+        "deep_cnn",
     )
 
 
@@ -36,7 +38,7 @@ def train(examples, *, stop_after=EPOCHS, seed=0, checkpoint=None, **changes):
     """Train a network, at most so many of its epochs; return it and its history."""
     compute.configure(1)
     hyperparameters = make_hyperparameters(**changes)
-    network = training.build(hyperparameters, seed)
+    network = training.build(hyperparameters, FORM, seed)
     epochs = training.fit(
         network, hyperparameters, *examples, epochs=EPOCHS, seed=seed, checkpoint=checkpoint
     )
@@ -72,7 +74,7 @@ def test_only_the_seed_decides_the_weights(examples, trained):
 
 def test_random_numbers_drawn_between_epochs_have_no_effect(examples, trained):
     hyperparameters = make_hyperparameters()
-    network = training.build(hyperparameters, 0)
+    network = training.build(hyperparameters, FORM, 0)
     for _ in training.fit(network, hyperparameters, *examples, epochs=EPOCHS, seed=0):
         torch.rand(7)
 
@@ -87,7 +89,7 @@ def test_validation_has_no_effect_on_the_weights(examples, trained):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_a_resumed_training_ends_with_the_same_bytes(examples, tmp_path, optimizer, schedule):
     changes = {"optimizer": optimizer, "schedule": schedule}
     expected, history = train(examples, **changes)
@@ -119,7 +121,7 @@ def test_the_training_loss_is_reported_without_label_smoothing(examples):
     """In a single batch, without random changes, it is the loss of the untrained network."""
     changes = {"label_smoothing": 0.5, "batch_size": 600, "batch_norm": False}
     changes |= {"dropout": 0.0, "rotation": 0.0, "translation": 0.0}
-    untrained = training.build(make_hyperparameters(**changes), 0)
+    untrained = training.build(make_hyperparameters(**changes), FORM, 0)
     loss, accuracy = training.validate(untrained, examples[0])
 
     _, (epoch,) = train(examples, stop_after=1, **changes)

@@ -1,10 +1,12 @@
 """The section `download` of `params.yaml`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
+from mnist_cnn import yaml_files
 from mnist_cnn.yaml_files import Section
 
-from pydantic import Field, PositiveFloat
+from pydantic import BaseModel, Field, PositiveFloat
 
 
 class Download(Section):
@@ -19,3 +21,15 @@ class Download(Section):
     """Tried in this order."""
     timeout: PositiveFloat
     """Seconds to wait for an answer before the next source is tried."""
+
+
+class _Params(BaseModel):
+    download: Download
+
+
+def load(path: Path = Path("params.yaml")) -> Download:
+    """Read and validate the section; that of another stage would load PyTorch.
+
+    Raises `UserError` that names every wrong key.
+    """
+    return yaml_files.validate(path, yaml_files.read(path), _Params).download

@@ -1,14 +1,12 @@
 """Metrics of a classifier, as pure functions of labels and probabilities.
 
-Throughout, `labels` is an integer array of shape `(n,)` with values 0 to 9, each of which occurs,
-and `probabilities` a float array of shape `(n, 10)` whose rows sum to 1. The prediction for a row
-is its most probable class, the first of equals.
+Throughout, `labels` is an integer array of shape `(n,)` and `probabilities` a float array of shape
+`(n, classes)` whose rows sum to 1. Every class occurs among the labels. The prediction for a row is
+its most probable class, the first of equals.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from mnist_cnn.datasets.idx import CLASSES
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,48 +58,57 @@ def wilson_interval(successes: int, total: int, confidence: float) -> tuple[floa
     return float(interval.low), float(interval.high)
 
 
-def summary(
-    labels: Labels, probabilities: Probabilities, *, confidence: float, bins: int
+def accuracy(
+    labels: Labels, probabilities: Probabilities, *, confidence: float
 ) -> dict[str, float]:
-    """The metrics of a classifier over all classes.
-
-    `accuracy_low` and `accuracy_high` are Wilson's interval at the level `confidence`. Areas under
-    curves are one class against the rest, averaged. `log_loss` is in nats. `calibration_error` uses
-    so many `bins`.
-    """
-    predicted = predictions(probabilities)
-    correct = int((predicted == labels).sum())
+    """The fraction that is predicted correctly, with Wilson's interval; mistakes and examples."""
+    correct = int((predictions(probabilities) == labels).sum())
     low, high = wilson_interval(correct, len(labels), confidence)
-    averages: dict[str, float] = {}
-    for average in ("macro", "weighted"):
-        precision, recall, f1, _ = sk.precision_recall_fscore_support(
-            labels, predicted, average=average, zero_division=0
-        )
-        averages |= {
-            f"precision_{average}": float(precision),
-            f"recall_{average}": float(recall),
-            f"f1_{average}": float(f1),
-        }
-    truth = _one_hot(labels)
     return {
         "accuracy": correct / len(labels),
         "accuracy_low": low,
         "accuracy_high": high,
         "mistakes": len(labels) - correct,
         "examples": len(labels),
+    }
+
+
+def averages(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Metrics over all classes: means of those of each class, and agreement beyond chance."""
+    predicted = predictions(probabilities)
+    means: dict[str, float] = {}
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = sk.precision_recall_fscore_support(
+            labels, predicted, average=average, zero_division=0
+        )
+        means |= {
+            f"precision_{average}": float(precision),
+            f"recall_{average}": float(recall),
+            f"f1_{average}": float(f1),
+        }
+    return {
         "balanced_accuracy": float(sk.balanced_accuracy_score(labels, predicted)),
-        **averages,
+        **means,
         "cohen_kappa": float(sk.cohen_kappa_score(labels, predicted)),
         "matthews_correlation": float(sk.matthews_corrcoef(labels, predicted)),
-        "roc_auc_macro": float(sk.roc_auc_score(truth, probabilities, average="macro")),
-        "average_precision_macro": float(
-            sk.average_precision_score(truth, probabilities, average="macro")
-        ),
-        "log_loss": float(sk.log_loss(labels, probabilities)),
-        "calibration_error": calibration_error(
-            reliability(labels, probabilities, bins, confidence=confidence)
-        ),
     }
+
+
+def roc_auc(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean area under the ROC curves of each class against the rest."""
+    truth = _one_hot(labels, probabilities.shape[1])
+    return float(sk.roc_auc_score(truth, probabilities, average="macro"))
+
+
+def average_precision(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean average precision of each class against the rest."""
+    truth = _one_hot(labels, probabilities.shape[1])
+    return float(sk.average_precision_score(truth, probabilities, average="macro"))
+
+
+def log_loss(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean negative logarithm of the probability of the true class, in nats."""
+    return float(sk.log_loss(labels, probabilities))
 
 
 def per_class(
@@ -114,11 +121,11 @@ def per_class(
     """
     predicted = predictions(probabilities)
     precision, recall, f1, support = sk.precision_recall_fscore_support(
-        labels, predicted, labels=range(CLASSES), zero_division=0
+        labels, predicted, labels=range(probabilities.shape[1]), zero_division=0
     )
-    truth = _one_hot(labels)
+    truth = _one_hot(labels, probabilities.shape[1])
     rows = []
-    for k in range(CLASSES):
+    for k in range(probabilities.shape[1]):
         correct = int(((labels == k) & (predicted == k)).sum())
         low, high = wilson_interval(correct, int(support[k]), confidence)
         rows.append(
@@ -139,18 +146,10 @@ def per_class(
     return rows
 
 
-def classification_report(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
-    """scikit-learn's report: precision, recall, F1 and support by class and averaged."""
-    report: dict[str, Any] = sk.classification_report(
-        labels, predictions(probabilities), labels=range(CLASSES), output_dict=True, zero_division=0
-    )
-    return report
-
-
 def confusion_matrix(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Counts `(10, 10)`: true classes by row, predictions by column."""
+    """Counts `(classes, classes)`: true classes by row, predictions by column."""
     matrix: NDArray[np.int64] = sk.confusion_matrix(
-        labels, predictions(probabilities), labels=range(CLASSES)
+        labels, predictions(probabilities), labels=range(probabilities.shape[1])
     )
     return matrix
 
@@ -158,12 +157,12 @@ def confusion_matrix(labels: Labels, probabilities: Probabilities) -> NDArray[np
 def roc_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]:
     """True positive rate over false positive rate, each class against the rest.
 
-    Keys are `0` to `9`, `micro` (every pair of image and class is one decision) and `macro` (the
-    mean of the ten curves at each false positive rate; its area is the mean of their areas).
+    Keys are the labels, `micro` (every pair of image and class is one decision) and `macro` (the
+    mean of their curves at each false positive rate; its area is the mean of their areas).
     """
-    truth = _one_hot(labels)
+    truth = _one_hot(labels, probabilities.shape[1])
     curves = {}
-    for k in range(CLASSES):
+    for k in range(probabilities.shape[1]):
         fpr, tpr, _ = sk.roc_curve(truth[:, k], probabilities[:, k])
         curves[str(k)] = Curve(fpr, tpr, float(sk.auc(fpr, tpr)))
     fpr, tpr, _ = sk.roc_curve(truth.ravel(), probabilities.ravel())
@@ -182,12 +181,12 @@ def roc_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]
 
 
 def precision_recall_curves(labels: Labels, probabilities: Probabilities) -> dict[str, Curve]:
-    """Precision over recall, each class against the rest (`0` to `9`), and `micro`.
+    """Precision over recall, each class against the rest, and `micro`.
 
     The area is the average precision: the mean of the precisions, weighted by the gain in recall.
     """
-    truth = _one_hot(labels)
-    decisions = {str(k): (truth[:, k], probabilities[:, k]) for k in range(CLASSES)}
+    truth = _one_hot(labels, probabilities.shape[1])
+    decisions = {str(k): (truth[:, k], probabilities[:, k]) for k in range(probabilities.shape[1])}
     decisions["micro"] = (truth.ravel(), probabilities.ravel())
     curves = {}
     for name, (is_class, score) in decisions.items():
@@ -264,9 +263,9 @@ def worst_mistakes(labels: Labels, probabilities: Probabilities, count: int) -> 
     return wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
 
 
-def _one_hot(labels: Labels) -> NDArray[np.int64]:
-    """`(n, 10)`, 1 where the column is the label. Raises `ValueError` if a class is missing."""
-    truth = np.eye(CLASSES, dtype=np.int64)[labels]
+def _one_hot(labels: Labels, classes: int) -> NDArray[np.int64]:
+    """`(n, classes)`, 1 in the column of the label. Raises `ValueError` if a class is missing."""
+    truth = np.eye(classes, dtype=np.int64)[labels]
     if not truth.any(0).all():
         raise ValueError("an area under a curve needs examples of every class")
     return truth

@@ -5,11 +5,15 @@ does.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from mnist_cnn.datasets.descriptions import Description
+from mnist_cnn.evaluation.markdown import interval, table
+from mnist_cnn.evaluation.parts import Part
+from mnist_cnn.networks import Form
 
 FULL_TEST_SET = 10_000
 
@@ -19,19 +23,19 @@ class Facts:
     """What the card reports."""
 
     dataset: Description
-    architecture: Mapping[str, Any]
-    """The arguments of `DeepCNN`."""
+    form: Form
+    """Of the images."""
+    architecture: str
+    """Sentences about the network."""
     hyperparameters: Mapping[str, Any]
     training: Mapping[str, float]
     """`parameters`, `examples`, `epochs` and `train_accuracy`."""
     summary: Mapping[str, float]
-    """From `metrics.summary`."""
+    """From `report.summary`."""
     confidence: float
     """The confidence level of the intervals, in (0, 1)."""
-    per_class: Sequence[Mapping[str, float]]
-    """From `metrics.per_class`."""
-    most_confused: Sequence[tuple[int, int, int]]
-    """True class, predicted class and number of images, the most frequent first."""
+    evaluation: Sequence[Part]
+    """Values and text of the section Evaluation."""
     unusual_images: Mapping[str, tuple[float, float]]
     """For each kind, the mean confidence and the fraction above 0.99."""
     inputs: Mapping[str, str]
@@ -41,33 +45,31 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card as Markdown."""
     summary, training = facts.summary, facts.training
-    dataset, architecture = facts.dataset, facts.architecture
-    interval = _interval(summary)
+    dataset, form = facts.dataset, facts.form
+    ends = interval(summary["accuracy_low"], summary["accuracy_high"])
     level = f"{100 * facts.confidence:.6g}%"
-    conv_layers, fc_layers = (
-        ", ".join(map(str, architecture[layers])) or "none"
-        for layers in ("conv_layers", "fc_layers")
+    shape = f"(n, {form.channels}, {form.height}, {form.width})"
+    architecture = fill(
+        f"- **Architecture**: {training['parameters']:,} parameters. {facts.architecture}",
+        width=100,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
     )
-    size = architecture["image_size"]
-    normalised = "with" if architecture["batch_norm"] else "without"
     epochs = "1 epoch" if training["epochs"] == 1 else f"{training['epochs']} epochs"
-    hyperparameters = _table(("hyperparameter", "value"), facts.hyperparameters.items())
-    metrics = _table(("metric", "value"), _metrics(summary))
-    classes = _table(
-        (dataset.noun, "accuracy", "interval"), (_class(row, dataset) for row in facts.per_class)
+    hyperparameters = table(("hyperparameter", "value"), facts.hyperparameters.items())
+    values = {name: value for part in facts.evaluation for name, value in part.card.items()}
+    evaluation = "\n\n".join(
+        [table(("metric", "value"), values.items())]
+        + [part.text for part in facts.evaluation if part.text]
     )
-    confused = _table(
-        ("true class", "predicted class", "images"),
-        ((dataset.classes[true], dataset.classes[p], n) for true, p, n in facts.most_confused),
-    )
-    unusual = _table(
+    unusual = table(
         ("images", "mean confidence", "confidence above 99%"),
         (
             (kind, f"{mean:.1%}", f"{high:.1%}")
             for kind, (mean, high) in facts.unusual_images.items()
         ),
     )
-    inputs = _table(("file", "MD5"), facts.inputs.items())
+    inputs = table(("file", "MD5"), facts.inputs.items())
     return f"""\
 ---
 {_header(facts)}
@@ -77,19 +79,18 @@ def render(facts: Facts) -> str:
 # {dataset.model}
 
 A convolutional network that classifies the {dataset.subject} in an image. Its accuracy is
-**{summary["accuracy"]:.2%}** on {summary["examples"]:,} test images ({level} interval {interval}).
+**{summary["accuracy"]:.2%}** on {summary["examples"]:,} test images ({level} interval {ends}).
 
 ## Model details
 
-- **Input**: grey images of {size} × {size} pixels, `uint8 (n, 1, {size}, {size})`, 0 black to 255
+- **Input**: grey images of {form.height} × {form.width} pixels, `uint8 {shape}`, 0 black to 255
   white, with a bright {dataset.noun} on black. The model normalises them itself.
-- **Output**: ten logits for each image, one for each class: {", ".join(dataset.classes)}.
+- **Output**: {form.classes} logits for each image, one for each class:
+  {", ".join(dataset.classes)}.
   Their softmax is the confidence.
-- **Architecture**: {training["parameters"]:,} parameters. 3 × 3 convolutions, each with 2 × 2
-  max-pooling and {normalised} batch normalisation; output channels: {conv_layers}. Hidden linear
-  layers; output features: {fc_layers}. Pixels cut off at each side: {architecture["crop"]}.
-- **File**: `models/best_model.pth` has the architecture, the weights and the name of the data set,
-  for `torch.load(weights_only=True)`.
+{architecture}
+- **File**: `models/best_model.pth` has the network's name, configuration and weights, and the name
+  of the data set, for `torch.load(weights_only=True)`.
 - **Licence**: MIT. The data set has {dataset.licence}.
 
 ## Intended use
@@ -107,7 +108,7 @@ from pathlib import Path
 from mnist_cnn.learning import model
 
 network, dataset = model.load(Path("models/best_model.pth"))
-probabilities = model.predict(network, images)  # uint8 (n, 1, {size}, {size}) to float64 (n, 10)
+probabilities = model.predict(network, images)  # uint8 {shape} to float64 (n, {form.classes})
 ```
 
 ## Training
@@ -126,13 +127,7 @@ Training accuracy in the last epoch, on augmented images: {training["train_accur
 Evaluated on {summary["examples"]:,} images of the test set of {dataset.name}. {dataset.test_set}
 Intervals are Wilson's, at the {level} level.
 
-{metrics}
-
-{classes}
-
-Most frequent confusions:
-
-{confused}
+{evaluation}
 
 ## Limits
 
@@ -181,30 +176,3 @@ def _header(facts: Facts) -> str:
         }
         header["model-index"] = [{"name": dataset.model, "results": [result]}]
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())
-
-
-def _metrics(summary: Mapping[str, float]) -> Sequence[tuple[str, str]]:
-    return (
-        ("accuracy", f"{summary['accuracy']:.2%} ({_interval(summary)})"),
-        ("mistakes", f"{summary['mistakes']}"),
-        ("balanced accuracy", f"{summary['balanced_accuracy']:.2%}"),
-        ("F1, macro average", f"{summary['f1_macro']:.4f}"),
-        ("Cohen's kappa", f"{summary['cohen_kappa']:.4f}"),
-        ("ROC AUC, one-vs-rest, macro average", f"{summary['roc_auc_macro']:.6f}"),
-        ("log loss, nats", f"{summary['log_loss']:.4f}"),
-        ("expected calibration error", f"{summary['calibration_error']:.4f}"),
-    )
-
-
-def _class(row: Mapping[str, float], dataset: Description) -> tuple[str, str, str]:
-    return dataset.classes[int(row["class"])], f"{row['accuracy']:.2%}", _interval(row)
-
-
-def _interval(row: Mapping[str, float]) -> str:
-    return f"{row['accuracy_low']:.2%} to {row['accuracy_high']:.2%}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -124,7 +124,7 @@ def _plot_curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], 
         axes.plot(
             curve.x,
             curve.y,
-            color="black" if average else _CLASS_COLOURS[number],
+            color="black" if average else _CLASS_COLOURS[number % len(_CLASS_COLOURS)],
             linestyle={"micro": "--", "macro": ":"}.get(name, ("-", "-.")[number % 2]),
             linewidth=2 if average else 1.4,
             label=f"{name if average else classes[int(name)]}  {area} {curve.area:.5f}",
@@ -217,7 +217,7 @@ def mistakes(
     """Images with true class, predicted class and confidence.
 
     Args:
-        images: `(n, height, width)`, 0 to 255.
+        images: `(n, channels, height, width)`, 0 to 255.
         labels: the true classes, `(n,)`.
         predictions: the predicted classes, `(n,)`.
         confidences: the probabilities of the predictions, `(n,)`.
@@ -236,14 +236,15 @@ def mistakes(
 
 
 def image_sheet(
-    images: Collection[NDArray[np.uint8]] | NDArray[np.uint8],
+    images: Collection[NDArray[np.uint8]],
     titles: Sequence[str],
     columns: int = 8,
 ) -> Figure:
     """Images in rows, each below its title.
 
     Args:
-        images: `(n, height, width)`, 0 to 255; bright pixels are drawn dark.
+        images: each `(channels, height, width)`, 0 to 255. With one channel, bright pixels are
+            drawn dark; with three, they are red, green and blue.
         titles: one for each image.
         columns: images in a row.
     """
@@ -253,7 +254,9 @@ def image_sheet(
     for axes in sheet:
         axes.axis("off")
     for axes, image, title in zip(sheet, images, titles, strict=False):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        # Matplotlib ignores the colour map for three channels.
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         # A file name can have dollar signs, which are no formulas.
         axes.set_title(title, fontsize=9, parse_math=False)
     return figure

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
-from mnist_cnn.datasets.idx import IMAGE_SIZE
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference import image_files
 from mnist_cnn.inference.preprocessing import preprocess
 from mnist_cnn.learning import model
-from mnist_cnn.learning.model import DeepCNN
+from mnist_cnn.learning.data import FORM
+from mnist_cnn.networks import Classifier
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Prediction(NamedTuple):
 class Predictor:
     """A model, and the description of the data set that it was trained on."""
 
-    model: DeepCNN
+    model: Classifier
     dataset: Description
 
     def preprocess(self, grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -116,10 +116,6 @@ def _load(path: Path, name: str) -> Predictor:
     if dataset not in DESCRIPTIONS:
         raise UserError(f"{name}: trained on {dataset!r}, which this release does not know")
     description = DESCRIPTIONS[dataset]
-    size, classes = network.architecture["image_size"], network.architecture["classes"]
-    if (size, classes) != (IMAGE_SIZE, len(description.classes)):
-        raise UserError(
-            f"{name}: for images of {size} pixels and {classes} classes, but {dataset} has "
-            f"{IMAGE_SIZE} and {len(description.classes)}"
-        )
+    if network.form != FORM:
+        raise UserError(f"{name}: made for {network.form}, but {dataset} has {FORM}")
     return Predictor(network, description)

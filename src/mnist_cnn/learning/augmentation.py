@@ -1,42 +1,105 @@
-"""Random rotation and translation of a batch of images."""
+"""Random changes of images, by name. To add one, write a class and name it in `AUGMENTATIONS`."""
 
 import math
+from typing import Annotated, Literal
+
+from mnist_cnn.yaml_files import Section
 
 import torch
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def augment(
-    images: Tensor, *, rotation: float, translation: float, interpolation: str = "nearest"
-) -> Tensor:
-    """Rotate each image by a random angle, then translate it, in one resampling.
+class Augmentation(Section):
+    """The base of all augmentations."""
 
-    Args:
-        images: pixel values `(n, 1, height, width)` of any type.
-        rotation: largest angle in degrees; angles are uniform in ±rotation.
-        translation: largest shift as a fraction of height and width; horizontal and vertical shift
-            are independent and uniform in ±translation.
-        interpolation: `nearest` or `bilinear`.
+    def __call__(self, images: Tensor) -> Tensor:
+        """Each image changed at random.
 
-    Returns:
-        `float32` pixel values of the same shape and range; pixels from outside the image are 0.
-        Random numbers come from PyTorch's global generator for the device of the images. None are
-        drawn if rotation and translation are 0.
-    """
-    if not rotation and not translation:
+        Args:
+            images: pixel values `(n, channels, height, width)` of any type.
+
+        Returns:
+            `float32` pixel values of the same shape and range. Random numbers come from PyTorch's
+            global generator for the device of the images.
+        """
+        raise NotImplementedError
+
+
+class Identity(Augmentation):
+    """No change."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See `Augmentation`."""
         return images.float()
-    count, _, height, width = images.shape
-    angle, dx, dy = (torch.rand(3, count, device=images.device) * 2 - 1).unbind()
-    cos, sin = torch.cos(angle * math.radians(rotation)), torch.sin(angle * math.radians(rotation))
-    # `affine_grid` maps positions in the result to positions in the image. Both run from -1 to 1,
-    # so a shift by the whole width is 2, and the axes of an oblong image differ in scale.
-    turn = torch.stack(
-        [torch.stack([cos, -sin * height / width], 1), torch.stack([sin * width / height, cos], 1)],
-        1,
-    )
-    # In that direction the rotation comes last, so it applies to the shift as well.
-    shift = 2 * translation * torch.stack([dx, dy], 1).unsqueeze(2)
-    theta = torch.cat([turn, turn @ shift], 2)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images.float(), grid, mode=interpolation, align_corners=False)
+
+
+class Affine(Augmentation):
+    """Rotation by a random angle, then translation, in one resampling.
+
+    Pixels from outside the image are 0. No random numbers are drawn if rotation and translation
+    are 0.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
+    """The largest angle in degrees; angles are uniform in ±rotation."""
+    translation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The largest shift as a fraction of height and width. Horizontal and vertical shift are
+    independent, and uniform in ±translation."""
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See `Augmentation`."""
+        if not self.rotation and not self.translation:
+            return images.float()
+        count, _, height, width = images.shape
+        angle, dx, dy = (torch.rand(3, count, device=images.device) * 2 - 1).unbind()
+        radians = angle * math.radians(self.rotation)
+        cos, sin = torch.cos(radians), torch.sin(radians)
+        # `affine_grid` maps positions in the result to positions in the image. Both run from -1 to
+        # 1, so a shift by the whole width is 2, and the axes of an oblong image differ in scale.
+        turn = torch.stack(
+            [
+                torch.stack([cos, -sin * height / width], 1),
+                torch.stack([sin * width / height, cos], 1),
+            ],
+            1,
+        )
+        # In that direction the rotation comes last, so it applies to the shift as well.
+        shift = 2 * self.translation * torch.stack([dx, dy], 1).unsqueeze(2)
+        theta = torch.cat([turn, turn @ shift], 2)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images.float(), grid, mode=self.interpolation, align_corners=False)
+
+
+class FlipCrop(Augmentation):
+    """For photographs: a shift by whole pixels, and left and right exchanged in half of them."""
+
+    padding: NonNegativeInt = 4
+    """The largest shift in pixels, in each direction. Pixels from outside are 0."""
+    flip: bool = True
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See `Augmentation`."""
+        images = images.float()
+        count, _, height, width = images.shape
+        if self.flip:
+            mirrored = torch.rand(count, 1, 1, 1, device=images.device) < 0.5
+            images = torch.where(mirrored, images.flip(3), images)
+        if not self.padding:
+            return images
+        padded = F.pad(images, [self.padding] * 4)
+        corners = torch.randint(2 * self.padding + 1, (2, count, 1), device=images.device)
+        rows = corners[0] + torch.arange(height, device=images.device)
+        columns = corners[1] + torch.arange(width, device=images.device)
+        index = torch.arange(count, device=images.device)[:, None, None]
+        # Indexing puts the channels last.
+        return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    "affine": Affine,
+    "flip_crop": FlipCrop,
+    "none": Identity,
+}

@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 from mnist_cnn.datasets import idx
 from mnist_cnn.errors import UserError
+from mnist_cnn.networks import Form
 
 import numpy as np
 import torch
 from torch import Tensor
+
+FORM = Form(channels=1, height=idx.IMAGE_SIZE, width=idx.IMAGE_SIZE, classes=idx.CLASSES)
+"""Of every data set."""
 
 
 class Examples(NamedTuple):

@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_cnn import faults
+from mnist_cnn import faults, networks
 from mnist_cnn.errors import FailedJobError
 from mnist_cnn.files import write_bytes
-from mnist_cnn.learning.augmentation import augment
 from mnist_cnn.learning.data import Examples
-from mnist_cnn.learning.model import DeepCNN
-from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.learning.hyperparameters import Hyperparameters
+from mnist_cnn.networks import Classifier, Form
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler
 
 
 class DivergedError(FailedJobError):
@@ -50,20 +49,14 @@ def derive_seed(seed: int, *path: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1)[0])
 
 
-def build(hyperparameters: Hyperparameters, seed: int) -> DeepCNN:
+def build(hyperparameters: Hyperparameters, form: Form, seed: int) -> Classifier:
     """A network with random weights, always the same for a seed."""
     torch.manual_seed(seed)
-    return DeepCNN(
-        hyperparameters.conv_layers,
-        hyperparameters.fc_layers,
-        batch_norm=hyperparameters.batch_norm,
-        dropout=hyperparameters.dropout,
-        crop=hyperparameters.crop,
-    )
+    return networks.build(hyperparameters.network, hyperparameters.config, form)
 
 
 def fit(
-    model: DeepCNN,
+    model: Classifier,
     hyperparameters: Hyperparameters,
     train: Examples,
     validation: Examples | None = None,
@@ -91,9 +84,10 @@ def fit(
 
     Raises `DivergedError` if a loss is not finite.
     """
-    optimizer = _optimizer(model, hyperparameters)
-    steps = math.ceil(len(train.labels) / hyperparameters.batch_size)
-    scheduler = _scheduler(optimizer, hyperparameters, epochs * steps)
+    loop = hyperparameters.loop
+    optimizer = hyperparameters.optimizer.build(model, loop.learning_rate)
+    steps = epochs * math.ceil(len(train.labels) / loop.batch_size)
+    scheduler = hyperparameters.schedule.build(optimizer, steps)
 
     history: list[Epoch] = []
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
@@ -120,7 +114,7 @@ def fit(
 
 
 @torch.inference_mode()
-def validate(model: DeepCNN, examples: Examples, batch_size: int = 250) -> tuple[float, float]:
+def validate(model: Classifier, examples: Examples, batch_size: int = 250) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy, without augmentation."""
     model.eval()
     losses, correct = [], []
@@ -135,7 +129,7 @@ def validate(model: DeepCNN, examples: Examples, batch_size: int = 250) -> tuple
 
 
 def _train_epoch(
-    model: DeepCNN,
+    model: Classifier,
     hyperparameters: Hyperparameters,
     examples: Examples,
     optimizer: torch.optim.Optimizer,
@@ -143,22 +137,18 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """Train on every example once, in random order; return mean loss and accuracy."""
     model.train()
+    loop = hyperparameters.loop
     device = examples.labels.device
     loss_sum = torch.zeros((), device=device, dtype=torch.float64)
     correct = torch.zeros((), device=device, dtype=torch.int64)
     order = torch.randperm(len(examples.labels), device=device)
-    for batch in order.split(hyperparameters.batch_size):
+    for batch in order.split(loop.batch_size):
         images, labels = examples.select(batch)
-        images = augment(
-            images,
-            rotation=hyperparameters.rotation,
-            translation=hyperparameters.translation,
-            interpolation=hyperparameters.interpolation,
-        )
+        images = hyperparameters.augmentation(images)
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             logits: Tensor = model(images)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=hyperparameters.label_smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=loop.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -167,29 +157,6 @@ def _train_epoch(
         loss_sum += F.cross_entropy(logits.detach(), labels, reduction="sum")
         correct += (logits.detach().argmax(1) == labels).sum()
     return float(loss_sum) / len(order), int(correct) / len(order)
-
-
-def _optimizer(model: DeepCNN, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    rate, decay = hyperparameters.learning_rate, hyperparameters.weight_decay
-    match hyperparameters.optimizer:
-        case "adam":
-            return torch.optim.Adam(model.parameters(), rate, weight_decay=decay, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
-        case "sgd":
-            return torch.optim.SGD(
-                model.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=decay
-            )
-
-
-def _scheduler(
-    optimizer: torch.optim.Optimizer, hyperparameters: Hyperparameters, steps: int
-) -> LRScheduler:
-    match hyperparameters.schedule:
-        case "constant":
-            return LambdaLR(optimizer, lambda _step: 1.0)
-        case "one_cycle":
-            return OneCycleLR(optimizer, hyperparameters.learning_rate, total_steps=steps + 1)
 
 
 def _save_checkpoint(path: Path, parts: dict[str, Any], history: list[Epoch]) -> None:

@@ -1,4 +1,4 @@
-"""How two results differ: files by their bytes and, if these differ, by their values.
+"""How a rebuilt run differs from the recorded one: files by their bytes, then by their values.
 
 DVC compares revisions of git; here a run's artifacts are compared with files that are in none.
 """
@@ -8,9 +8,87 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnist_cnn.errors import UserError
-from mnist_cnn.learning import model
+from mnist_cnn.learning import compute, model
+from mnist_cnn.reproduce import provenance, worktree
+from mnist_cnn.reproduce.run_record import RunRecord, TrialRecord
 
 import pandas as pd
+
+
+def check_comparable(record: RunRecord, trial: TrialRecord | None) -> None:
+    """Raise `UserError` if there is nothing to compare with, or if versions differ."""
+    if record.status != "FINISHED" and not trial:
+        raise UserError(f"run {record.run_id} is {record.status}: it has no result to compare with")
+    here = provenance.versions() | {"device": compute.device().type}
+    for each in record.provenance:
+        then = each.inputs.versions | {"device": each.inputs.device}
+        # Earlier versions recorded fewer libraries.
+        if changes := _changes(then, {name: here[name] for name in then}):
+            raise UserError(
+                f"run {record.run_id} was made with {'; '.join(changes)}; it can be rebuilt in an "
+                "environment with the same versions"
+            )
+
+
+def compare_environments(record: RunRecord) -> list[str]:
+    """The differences in hardware and packages between a run and this machine, a line for each."""
+    here = provenance.environment()
+    lines = []
+    for each in record.provenance:
+        stage, then = each.inputs.stage, each.environment
+        # With portable arithmetic the CPU does not matter.
+        for key in ["gpu", "cpu"] if "CPU" in each.inputs.kernels else ["gpu"]:
+            if then[key] != here[key]:
+                lines.append(f"{stage}: made on {key} {then[key]}; {here[key]} may differ")
+        shared = then["packages"].keys() & here["packages"].keys()
+        then_shared, here_shared = (
+            {name: environment["packages"][name] for name in shared} for environment in (then, here)
+        )
+        if changes := _changes(then_shared, here_shared):
+            lines.append(f"{stage}: other versions of packages: {', '.join(changes)}")
+    return lines
+
+
+def _changes(then: dict[str, str], here: dict[str, str]) -> list[str]:
+    return [
+        f"{name} {then[name]} (here {here[name]})"
+        for name in sorted(then)
+        if then[name] != here[name]
+    ]
+
+
+def compare_run(record: RunRecord, trial: TrialRecord | None, folder: Path) -> dict[str, list[str]]:
+    """The differences between a run, or one of its trials, and the project rebuilt in a folder.
+
+    Returns:
+        The differences, a line for each, by file; for a trial by `hyperparameters` and `epochs`.
+    """
+    if trial:
+        tuned = list(record.provenance[-1].inputs.params["tune"]["search_space"])
+        return _compare_trial(trial, tuned, folder)
+    outputs = record.outputs()
+    stages = [each.inputs.stage for each in record.provenance]
+    return {
+        str(path): compare_files(outputs[path], folder / path)
+        if path in outputs
+        else ["not among the artifacts of the run"]
+        for path in sorted({*outputs, *worktree.outs(folder, stages)})
+    }
+
+
+def _compare_trial(trial: TrialRecord, tuned: list[str], folder: Path) -> dict[str, list[str]]:
+    row, epochs = (
+        table[table.pop("number") == str(trial.number)].reset_index(drop=True)
+        for table in (
+            _read_csv(folder / f"reports/tune/{name}.csv") for name in ("trials", "epochs")
+        )
+    )
+    columns = ["state", *tuned]
+    then = pd.DataFrame([trial.row]).reindex(columns=columns, fill_value="")
+    return {
+        "hyperparameters": compare_tables(then, row[columns]),
+        "epochs": compare_tables(pd.DataFrame(trial.epochs, columns=epochs.columns), epochs),
+    }
 
 
 def compare_files(before: Path, after: Path) -> list[str]:
@@ -58,7 +136,7 @@ def _compare_columns(name: str, before: "pd.Series[str]", after: "pd.Series[str]
     return f"{name}: {changed.sum()} of {present.sum()} values{by}"
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path) -> pd.DataFrame:
     """A CSV file, all values as they are written."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
@@ -75,6 +153,6 @@ def _read_weights(path: Path) -> pd.DataFrame:
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".json": _read_json,
-    ".csv": read_csv,
+    ".csv": _read_csv,
     ".pth": _read_weights,
 }

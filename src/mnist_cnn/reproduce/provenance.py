@@ -7,6 +7,7 @@ determines a result.
 import hashlib
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
@@ -88,9 +89,7 @@ def of_stage(stage: str) -> Provenance:
     """
     params = yaml_files.read(Path("params.yaml"))
     defined = yaml_files.read(Path("dvc.yaml"))["stages"][stage]
-    # DVC's own resolver would take a fifth of a second.
-    dataset = params["download"]["dataset"]
-    paths = [Path(dep.replace("${download.dataset}", dataset)) for dep in defined["deps"]]
+    paths = [Path(_interpolate(dep, params)) for dep in defined["deps"]]
     if missing := [path for path in paths if not path.exists()]:
         raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` runs the stages before")
     kernels = compute.kernels()
@@ -103,6 +102,11 @@ def of_stage(stage: str) -> Provenance:
         kernels=kernels if kernels == compute.PORTABLE_KERNELS else kernels | {"CPU": cpu()},
     )
     return Provenance(inputs, current_commit(), environment())
+
+
+def _interpolate(text: str, params: dict[str, Any]) -> str:
+    """Replace `${section.key}` by the parameter; DVC's resolver would take a fifth of a second."""
+    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda name: str(params[name[1]][name[2]]), text)
 
 
 def md5_path(path: Path) -> str:

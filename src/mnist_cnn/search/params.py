@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from mnist_cnn import yaml_files
-from mnist_cnn.learning.params import MAX_TRAIN_SIZE, Hyperparameters, Seed, TrainSize
+from mnist_cnn.learning import hyperparameters
+from mnist_cnn.learning.params import MAX_TRAIN_SIZE, Seed, TrainSize
+from mnist_cnn.networks import Form, check
 from mnist_cnn.search.space import Range, extremes
 from mnist_cnn.yaml_files import Section
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 
 class Sampler(Section):
@@ -28,6 +29,23 @@ class Pruner(Section):
     """Epochs of a trial before it can be pruned."""
 
 
+class Objective(Section):
+    """What the search improves: a metric after the last epoch of a trial."""
+
+    metric: Literal["validation_accuracy", "validation_loss", "train_accuracy", "train_loss"]
+    """A field of `training.Epoch`."""
+    direction: Literal["maximize", "minimize"]
+
+    @property
+    def label(self) -> str:
+        """The name of the metric in words."""
+        return self.metric.replace("_", " ")
+
+    def format(self, value: float) -> str:
+        """A value of the metric: an accuracy in percent, a loss with four decimal places."""
+        return f"{value:.2%}" if self.metric.endswith("accuracy") else f"{value:.4f}"
+
+
 class Tune(Section):
     """The search."""
 
@@ -41,6 +59,7 @@ class Tune(Section):
     """Threads of each trial. Their number decides the order of sums, so it changes the result."""
     train_size: TrainSize
     validation_size: TrainSize
+    objective: Objective
     sampler: Sampler
     pruner: Pruner
     hyperparameters: dict[str, Any]
@@ -50,7 +69,6 @@ class Tune(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check that every extreme of the search space is a valid network."""
         if self.train_size + self.validation_size > MAX_TRAIN_SIZE:
             raise ValueError(
                 f"train_size and validation_size are {self.train_size} and {self.validation_size}, "
@@ -58,21 +76,28 @@ class Tune(Section):
             )
         for name in self.search_space.keys() & self.hyperparameters.keys():
             raise ValueError(f"search_space.{name} is fixed in hyperparameters as well")
-        ends = {name: extremes(range_) for name, range_ in self.search_space.items()}
-        lowest = {name: values[0] for name, values in ends.items()}
-        self._check_network(lowest, "hyperparameters and search_space")
-        for name, values in ends.items():
-            for value in values:
-                self._check_network(lowest | {name: value}, f"search_space.{name} at {value}")
-        # Two can be valid alone and invalid together, as many convolutions and a large crop.
-        highest = {name: values[-1] for name, values in ends.items()}
-        self._check_network(highest, "search_space at its highest")
         return self
 
-    def _check_network(self, tuned: dict[str, Any], what: str) -> None:
-        hyperparameters = self.hyperparameters | tuned
+
+def check_networks(tune: Tune, network: str, form: Form) -> None:
+    """Check that the network can be built at each extreme of the search space.
+
+    Raises `ValueError` that names the extreme and the reason.
+    """
+
+    def check_at(tuned: dict[str, Any], where: str) -> None:
         try:
-            Hyperparameters.model_validate(hyperparameters)
-        except ValidationError as error:
-            reason = yaml_files.describe(error, hyperparameters)
-            raise ValueError(f"{what}: {reason}") from None
+            parsed = hyperparameters.parse(tune.hyperparameters | tuned, network)
+            check(network, parsed.config, form)
+        except ValueError as error:
+            raise ValueError(f"tune: {where}: {error}") from None
+
+    ends = {name: extremes(range_) for name, range_ in tune.search_space.items()}
+    lowest = {name: values[0] for name, values in ends.items()}
+    check_at(lowest, "hyperparameters and search_space")
+    for name, values in ends.items():
+        for value in values:
+            check_at(lowest | {name: value}, f"search_space.{name} at {value}")
+    # Two can be valid alone and invalid together, as many convolutions and a large crop.
+    highest = {name: values[-1] for name, values in ends.items()}
+    check_at(highest, "search_space at its highest")

@@ -19,27 +19,25 @@ from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 from optuna.exceptions import ExperimentalWarning
 
-ACCURACY = "validation accuracy"
 
-
-def figures(study: optuna.Study) -> dict[str, Figure]:
-    """Plots of a study by name.
+def figures(study: optuna.Study, target: str) -> dict[str, Figure]:
+    """Plots of a study by name; `target` is what its value is called.
 
     `slice` has the five most important hyperparameters, `contour` the three most important.
     """
     with _without_warnings():
         ranked = _ranked(study)
         return {
-            "optimization_history": _history(study),
-            "intermediate_values": _epochs(study),
-            "param_importances": _importances(study),
-            "parallel_coordinate": _parallel(study),
-            "slice": _slice(study, ranked[:5]),
-            "contour": _contour(study, ranked[:3]),
+            "optimization_history": _history(study, target),
+            "intermediate_values": _epochs(study, target),
+            "param_importances": _importances(study, target),
+            "parallel_coordinate": _parallel(study, target),
+            "slice": _slice(study, ranked[:5], target),
+            "contour": _contour(study, ranked[:3], target),
         }
 
 
-def page(study: optuna.Study) -> str:
+def page(study: optuna.Study, target: str) -> str:
     """An HTML page with the same plots, interactive, and with a timeline of the trials.
 
     It contains its scripts, 5 MB, and needs no network.
@@ -47,14 +45,14 @@ def page(study: optuna.Study) -> str:
     with _without_warnings():
         ranked = _ranked(study)
         plots = [
-            interactive.plot_optimization_history(study, target_name=ACCURACY),
+            interactive.plot_optimization_history(study, target_name=target),
             interactive.plot_intermediate_values(study).update_layout(
-                xaxis_title="epoch", yaxis_title=ACCURACY
+                xaxis_title="epoch", yaxis_title=target
             ),
-            interactive.plot_param_importances(study, params=_names(study), target_name=ACCURACY),
-            interactive.plot_parallel_coordinate(study, target_name=ACCURACY),
-            interactive.plot_slice(study, params=ranked, target_name=ACCURACY),
-            interactive.plot_contour(study, params=ranked[:4], target_name=ACCURACY),
+            interactive.plot_param_importances(study, params=_names(study), target_name=target),
+            interactive.plot_parallel_coordinate(study, target_name=target),
+            interactive.plot_slice(study, params=ranked, target_name=target),
+            interactive.plot_contour(study, params=ranked[:4], target_name=target),
             interactive.plot_timeline(study),
         ]
     # The first plot contains the scripts of all.
@@ -89,29 +87,29 @@ def _ranked(study: optuna.Study) -> list[str]:
     return sorted(importances, key=lambda name: (-importances[name], name))
 
 
-def _history(study: optuna.Study) -> Figure:
-    axes = printed.plot_optimization_history(study, target_name=ACCURACY)
+def _history(study: optuna.Study, target: str) -> Figure:
+    axes = printed.plot_optimization_history(study, target_name=target)
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     return _sized(axes, 8, 5)
 
 
-def _epochs(study: optuna.Study) -> Figure:
+def _epochs(study: optuna.Study, target: str) -> Figure:
     axes = printed.plot_intermediate_values(study)
-    axes.set(xlabel="epoch", ylabel=ACCURACY)
+    axes.set(xlabel="epoch", ylabel=target)
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     if legend := axes.get_legend():
         legend.remove()  # it would list every trial
     return _sized(axes, 8, 5)
 
 
-def _importances(study: optuna.Study) -> Figure:
+def _importances(study: optuna.Study, target: str) -> Figure:
     # With names, for the same reason as in `_ranked`.
-    axes = printed.plot_param_importances(study, params=_names(study), target_name=ACCURACY)
+    axes = printed.plot_param_importances(study, params=_names(study), target_name=target)
     return _sized(axes, 8, 5)
 
 
-def _parallel(study: optuna.Study) -> Figure:
-    parallel = printed.plot_parallel_coordinate(study, target_name=ACCURACY)
+def _parallel(study: optuna.Study, target: str) -> Figure:
+    parallel = printed.plot_parallel_coordinate(study, target_name=target)
     _, *names = (label.get_text() for label in parallel.get_xticklabels())
     for name, axes in zip(names, parallel.figure.axes[-len(names) :], strict=True):
         axes.grid(visible=False)  # its lines would cross the tick labels
@@ -122,14 +120,14 @@ def _parallel(study: optuna.Study) -> Figure:
     return _sized(parallel, 14, 5)
 
 
-def _slice(study: optuna.Study, names: list[str]) -> Figure:
-    axes = printed.plot_slice(study, params=names, target_name=ACCURACY)
+def _slice(study: optuna.Study, names: list[str], target: str) -> Figure:
+    axes = printed.plot_slice(study, params=names, target_name=target)
     _tick_possible_values(study, np.atleast_1d(axes))
     return _sized(axes, 2.8 * len(names) + 1, 4)
 
 
-def _contour(study: optuna.Study, names: list[str]) -> Figure:
-    axes = printed.plot_contour(study, params=names, target_name=ACCURACY)
+def _contour(study: optuna.Study, names: list[str], target: str) -> Figure:
+    axes = printed.plot_contour(study, params=names, target_name=target)
     _tick_possible_values(study, np.atleast_1d(axes))
     return _sized(axes, 11, 9)
 

@@ -7,7 +7,7 @@ random state of its sampler.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, wait
 from datetime import datetime
 from functools import partial
@@ -18,8 +18,8 @@ from mnist_cnn import faults, stores
 from mnist_cnn.errors import FailedJobError
 from mnist_cnn.learning.training import Epoch, derive_seed
 from mnist_cnn.search.params import Sampler, Tune
-from mnist_cnn.search.space import Range, distributions
-from mnist_cnn.search.trial import Objective, State, Trial
+from mnist_cnn.search.space import distributions
+from mnist_cnn.search.trial import ObjectiveFunction, State, Trial
 from mnist_cnn.search.trial import run as run_trial
 
 import optuna
@@ -39,20 +39,20 @@ _storage_errors = partial(stores.store_errors, "Optuna's storage", StorageIntern
 
 
 @_storage_errors()
-def open_study(name: str, storage: str) -> optuna.Study:
+def open_study(name: str, storage: str, direction: str) -> optuna.Study:
     """The study `mnist-cnn-{name}` in a storage; created if it does not exist."""
     with stores.creation_lock(storage):
         return optuna.create_study(
             storage=storage,
             study_name=f"mnist-cnn-{name}",
-            direction="maximize",
+            direction=direction,
             load_if_exists=True,
         )
 
 
 def search(
     tune: Tune,
-    objective: Objective,
+    objective: ObjectiveFunction,
     study: optuna.Study,
     executor: Executor,
     checkpoints: Path | None = None,
@@ -78,7 +78,7 @@ def search(
     earlier: list[FrozenTrial] = []
     for start in range(0, tune.trials, tune.round_size):
         numbers = range(start, min(start + tune.round_size, tune.trials))
-        earlier += [to_frozen_trial(t, tune.search_space) for t in finished[len(earlier) : start]]
+        earlier += [to_frozen_trial(trial, tune) for trial in finished[len(earlier) : start]]
         if numbers[-1] < len(finished):
             continue
         # The pruner reads no more of them, and a process receives this 100 times faster.
@@ -113,7 +113,7 @@ def search(
                 trial = _run_alone(tasks[number], executor)
             faults.point("trial ended")
             with _storage_errors():
-                study.add_trial(to_frozen_trial(trial, tune.search_space))
+                study.add_trial(to_frozen_trial(trial, tune))
             if checkpoint := checkpoint_of(number):
                 checkpoint.unlink(missing_ok=True)
             finished.append(trial)
@@ -135,14 +135,14 @@ def _run_alone(task: "partial[Trial]", executor: Executor) -> Trial:
     except BrokenExecutor:
         _, number, hyperparameters, *_ = task.args
         error = "its process was killed, as happens when memory runs out"
-        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), error)
+        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), None, error)
 
 
 def propose(
     tune: Tune, earlier: Sequence[FrozenTrial], numbers: Sequence[int]
 ) -> list[dict[str, Any]]:
     """The hyperparameters of the trials of a round, given the trials of earlier rounds."""
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction=tune.objective.direction)
     study.add_trials(earlier)
     space = distributions(tune.search_space)
     proposals = []
@@ -169,24 +169,22 @@ def _sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.startup_trials)
 
 
-def study_in_memory(finished: Sequence[Trial], space: Mapping[str, Range]) -> optuna.Study:
+def study_in_memory(finished: Sequence[Trial], tune: Tune) -> optuna.Study:
     """A study with these trials that is not stored, for plots."""
-    study = optuna.create_study(study_name="mnist-cnn", direction="maximize")
-    study.add_trials([to_frozen_trial(trial, space) for trial in finished])
+    study = optuna.create_study(study_name="mnist-cnn", direction=tune.objective.direction)
+    study.add_trials([to_frozen_trial(trial, tune) for trial in finished])
     return study
 
 
-def to_frozen_trial(trial: Trial, space: Mapping[str, Range]) -> FrozenTrial:
+def to_frozen_trial(trial: Trial, tune: Tune) -> FrozenTrial:
     """A trial as Optuna stores it; user attributes hold what Optuna has no field for."""
     frozen = create_trial(
         state=_STATES[trial.state],
-        value=None if trial.state == "failed" else trial.value,
+        value=trial.value,
         params=trial.hyperparameters,
-        distributions=distributions(space),
+        distributions=distributions(tune.search_space),
         intermediate_values={
-            epoch.epoch: epoch.validation_accuracy
-            for epoch in trial.history
-            if epoch.validation_accuracy is not None
+            epoch.epoch: epoch.metrics()[tune.objective.metric] for epoch in trial.history
         },
         user_attrs={
             "history": [epoch.metrics() for epoch in trial.history],
@@ -207,5 +205,6 @@ def from_frozen_trial(frozen: FrozenTrial) -> Trial:
         state=next(name for name, state in _STATES.items() if state == frozen.state),
         history=tuple(Epoch(**epoch) for epoch in frozen.user_attrs["history"]),
         times=tuple(frozen.user_attrs["times"]),
+        value=frozen.values[0] if frozen.values else None,
         error=frozen.user_attrs["error"],
     )

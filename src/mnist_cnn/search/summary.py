@@ -5,30 +5,33 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from mnist_cnn.errors import UserError
+from mnist_cnn.search.params import Objective
 from mnist_cnn.search.trial import State, Trial
 
 
-def best(trials: Sequence[Trial]) -> Trial:
-    """The complete trial with the highest validation accuracy, the first of equals.
+def best(trials: Sequence[Trial], objective: Objective) -> Trial:
+    """The complete trial with the best value, the first of equals.
 
     Raises `UserError` if no trial is complete.
     """
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         raise UserError("no trial is complete")
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+    sign = 1 if objective.direction == "minimize" else -1
+    return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
-def summary(trials: Sequence[Trial]) -> dict[str, Any]:
+def summary(trials: Sequence[Trial], objective: Objective) -> dict[str, Any]:
     """The number of trials in each state, and the metrics of the best one."""
-    winner = best(trials)
+    winner = best(trials, objective)
+    last = winner.history[-1]
     states = Counter(trial.state for trial in trials)
     return {
         "trials": len(trials),
         **{state: states[state] for state in get_args(State)},
         "best_trial": winner.number,
-        "validation_accuracy": winner.value,
-        "validation_loss": winner.history[-1].validation_loss,
+        "validation_accuracy": last.validation_accuracy,
+        "validation_loss": last.validation_loss,
     }
 
 

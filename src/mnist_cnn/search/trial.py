@@ -12,20 +12,18 @@ from typing import Any, Literal
 
 from mnist_cnn.learning import compute
 from mnist_cnn.learning.data import Examples
-from mnist_cnn.learning.params import Hyperparameters
+from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.learning.training import Epoch, build, fit
-from mnist_cnn.search.params import Pruner, Tune
+from mnist_cnn.networks import Form
+from mnist_cnn.search.params import Objective, Pruner, Tune
 
 import optuna
 from optuna.trial import FrozenTrial
 
 State = Literal["complete", "pruned", "failed"]
 
-Objective = Callable[[dict[str, Any], int, Path | None], Iterator[Epoch]]
-"""Takes hyperparameters, a seed and the file for a checkpoint; yields each epoch when it ends.
-
-The validation accuracy of the last epoch is to be maximised.
-"""
+ObjectiveFunction = Callable[[dict[str, Any], int, Path | None], Iterator[Epoch]]
+"""Takes hyperparameters, a seed and the file for a checkpoint; yields each epoch when it ends."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,19 @@ class Trial:
 
     Of a resumed trial they are those of its last part, in which finished epochs take no time.
     """
+    value: float | None = None
+    """The metric of the objective after the last epoch; None if the trial failed."""
     error: str | None = None
     """The traceback of a failed trial."""
-
-    @property
-    def value(self) -> float | None:
-        """The validation accuracy after the last epoch."""
-        return self.history[-1].validation_accuracy if self.history else None
 
     @property
     def cause(self) -> str:
         """The last line of the traceback; empty unless the trial failed."""
         return (self.error or "").strip().rsplit("\n", 1)[-1]
 
-    def __str__(self) -> str:
+    def describe(self, objective: Objective) -> str:
         """The trial in one line."""
-        value = "" if self.value is None else f" {self.value:.2%}"
+        value = "" if self.value is None else f" {objective.format(self.value)}"
         cause = f" ({self.cause})" if self.error else ""
         return f"trial {self.number:3}: {self.state}{value}{cause}"
 
@@ -68,14 +63,16 @@ def train_network(
     checkpoint: Path | None,
     *,
     tune: Tune,
+    network: str,
+    form: Form,
     train: Examples,
     validation: Examples,
 ) -> Iterator[Epoch]:
     """The objective of this project: train a network with these and the fixed hyperparameters."""
     device = compute.configure(tune.threads)
-    complete = Hyperparameters.model_validate(tune.hyperparameters | hyperparameters)
+    complete = parse(tune.hyperparameters | hyperparameters, network)
     return fit(
-        build(complete, seed).to(device),
+        build(complete, form, seed).to(device),
         complete,
         train.to(device),
         validation.to(device),
@@ -86,7 +83,7 @@ def train_network(
 
 
 def run(
-    objective: Objective,
+    objective: ObjectiveFunction,
     number: int,
     hyperparameters: dict[str, Any],
     seed: int,
@@ -108,28 +105,29 @@ def run(
     An exception in the objective makes the trial failed. Only `OSError` is raised.
     """
     # A study in memory, for the pruner.
-    study = optuna.create_study(direction="maximize", pruner=_pruner(tune.pruner))
+    study = optuna.create_study(direction=tune.objective.direction, pruner=_pruner(tune.pruner))
     study.add_trials(earlier)
     running = study.ask()
     history: list[Epoch] = []
     times = [time.time()]
     state: State = "complete"
+    value: float | None = None
     error = None
     try:
         for epoch in objective(hyperparameters, seed, checkpoint):
             history.append(epoch)
             times.append(time.time())
-            if epoch.validation_accuracy is not None:
-                running.report(epoch.validation_accuracy, epoch.epoch)
+            value = epoch.metrics()[tune.objective.metric]
+            running.report(value, epoch.epoch)
             if epoch.epoch < tune.epochs and running.should_prune():
                 state = "pruned"
                 break
     except OSError:
         raise  # a fault of the machine: the search stops, and continues when it is fixed
     except Exception:
-        state, error = "failed", traceback.format_exc()
+        state, value, error = "failed", None, traceback.format_exc()
     times.append(time.time())
-    return Trial(number, hyperparameters, state, tuple(history), tuple(times), error)
+    return Trial(number, hyperparameters, state, tuple(history), tuple(times), value, error)
 
 
 def _pruner(pruner: Pruner) -> optuna.pruners.BasePruner:

@@ -6,6 +6,7 @@ They are short, because MLflow folds longer ones.
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_cnn.search.params import Objective
 from mnist_cnn.search.trial import Trial
 
 EXPERIMENT = (
@@ -24,12 +25,13 @@ def study(summary: Mapping[str, Any], *, train_size: int, validation_size: int) 
     )
 
 
-def trial(finished: Trial) -> str:
+def trial(finished: Trial, objective: Objective) -> str:
     """The note of a trial."""
-    value = "" if finished.value is None else f", validation accuracy **{finished.value:.2%}**"
+    value = finished.value
+    result = "" if value is None else f", {objective.label} **{objective.format(value)}**"
     return (
         f"**Trial {finished.number}** of a search: {finished.state} after "
-        f"{_epochs(len(finished.history))}{value}."
+        f"{_epochs(len(finished.history))}{result}."
     )
 
 

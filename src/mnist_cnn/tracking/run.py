@@ -19,6 +19,7 @@ from mnist_cnn import console, faults, stores
 from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search.params import Tune
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking import notes
 
@@ -161,12 +162,12 @@ class Run:
                 self._client.log_artifact(self.id, str(Path(folder, name)), "provenance")
 
     @store_errors()
-    def log_trial(self, trial: Trial, fixed: Mapping[str, Any]) -> None:
+    def log_trial(self, trial: Trial, tune: Tune) -> None:
         """Log a finished trial as a nested run, unless it is there.
 
         Args:
             trial: a pruned one gets MLflow's status KILLED.
-            fixed: the hyperparameters that were not tuned.
+            tune: for the objective and the hyperparameters that were not tuned.
         """
         client = self._client
         query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.trial = '{trial.number}'"
@@ -194,12 +195,12 @@ class Run:
             for epoch, moment in zip(trial.history, milliseconds[1:], strict=False)
             for name, value in _metrics(epoch).items()
         ]
-        hyperparameters = {**fixed, **trial.hyperparameters}
+        hyperparameters = {**tune.hyperparameters, **trial.hyperparameters}
         params = [entities.Param(name, str(value)) for name, value in hyperparameters.items()]
         client.log_batch(child.info.run_id, points, params)
         client.log_inputs(child.info.run_id, parent.inputs.dataset_inputs)
         nested = Run(child.info.run_id)
-        nested.set_note(notes.trial(trial))
+        nested.set_note(notes.trial(trial, tune.objective))
         if trial.error:
             nested.log_text("error.txt", trial.error)
         client.set_terminated(child.info.run_id, _STATUS[trial.state], milliseconds[-1])

@@ -1,0 +1,92 @@
+"""Networks, a module for each; a stage depends on the module of the network that it trains.
+
+A module has two names: `Config`, the hyperparameters of the network, and `Network`, which is built
+from them. `config`, `build` and `names` find a module by its name.
+"""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from mnist_cnn.yaml_files import Section
+
+import torch
+from torch import Tensor, nn
+
+
+class Form(NamedTuple):
+    """The form of the images of a data set, in pixels, and the number of its classes."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+    def __str__(self) -> str:
+        """The form in a few words."""
+        return (
+            f"{self.height} × {self.width} pixels, {self.channels} channels, {self.classes} classes"
+        )
+
+
+class Classifier(nn.Module):
+    """The base of all networks.
+
+    `forward` takes pixel values `(n, channels, height, width)`, 0 to 255, and returns logits
+    `float (n, classes)`. It begins with `normalise`, so that training and serving cannot differ.
+    """
+
+    def __init__(self, config: Section, form: Form) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.form = form
+
+    @property
+    def name(self) -> str:
+        """The name of the module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def describe(self) -> str:
+        """The architecture in a few sentences, for the model card."""
+        values = ", ".join(f"{name}: {value}" for name, value in self.config.model_dump().items())
+        return f"The network `{self.name}` with {values}."
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixel values from 0 to 255 as `float32` from -1 to 1."""
+    return pixels.float() / 127.5 - 1
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all networks."""
+    return tuple(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def config(name: str) -> type[Section]:
+    """The configuration of a network. Raises `ValueError` for an unknown name."""
+    found: type[Section] = _module(name).Config
+    return found
+
+
+def build(name: str, config: Section, form: Form) -> Classifier:
+    """A network with random weights from PyTorch's generator.
+
+    Raises `ValueError` if a network with this configuration cannot take such images.
+    """
+    network: Classifier = _module(name).Network(config, form)
+    return network
+
+
+def check(name: str, config: Section, form: Form) -> None:
+    """Raise `ValueError` unless the network can be built; this allocates no memory."""
+    with torch.device("meta"):
+        build(name, config, form)
+
+
+def _module(name: str) -> ModuleType:
+    if name not in names():
+        raise ValueError(f"network {name!r} is unknown; there are {', '.join(names())}")
+    return import_module(f"{__name__}.{name}")

@@ -1,0 +1,78 @@
+"""Every network in the folder keeps the promises of `networks.Classifier`."""
+
+from mnist_cnn import networks
+from mnist_cnn.learning import compute, model, training
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.hyperparameters import parse
+from mnist_cnn.networks import Form
+
+import pytest
+import torch
+
+FORM = Form(channels=3, height=16, width=24, classes=4)
+SMALL = {"deep_cnn": {"conv1_out_channels": 4}, "residual": {"width": 4}}
+
+
+def make_examples(count):
+    """Images of a class have a brightness of their own."""
+    torch.manual_seed(0)
+    labels = torch.arange(count) % FORM.classes
+    noise = torch.randint(0, 40, (count, FORM.channels, FORM.height, FORM.width))
+    return Examples((noise + 50 * labels[:, None, None, None]).to(torch.uint8), labels)
+
+
+def train(name, **options):
+    compute.configure(1)
+    hyperparameters = parse(SMALL[name] | {"batch_size": 20, "learning_rate": 0.01} | options, name)
+    network = training.build(hyperparameters, FORM, seed=0)
+    examples = make_examples(200)
+    epochs = [*training.fit(network, hyperparameters, examples, examples, epochs=3, seed=0)]
+    return network, epochs[-1].validation_accuracy
+
+
+def test_these_are_the_networks():
+    assert set(networks.names()) == SMALL.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_network_learns_colour_images_of_any_size_and_gives_the_same_bytes_twice(name, tmp_path):
+    for path in (tmp_path / "first.pth", tmp_path / "second.pth"):
+        network, accuracy = train(name)
+        model.save(network, "colours", path)
+
+    assert accuracy > 0.9
+    assert (tmp_path / "first.pth").read_bytes() == (tmp_path / "second.pth").read_bytes()
+    restored, _ = model.load(tmp_path / "first.pth")
+    assert (restored.name, restored.form) == (name, FORM)
+    images = make_examples(5).images
+    assert torch.equal(model.predict(restored, images), model.predict(network, images))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_check_builds_nothing_in_memory_and_draws_no_random_number(name):
+    state = torch.get_rng_state()
+    config = parse(SMALL[name], name).config
+    networks.check(name, config, FORM._replace(classes=10**12))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weight_decay_can_leave_out_biases_and_normalisation():
+    hyperparameters = parse(
+        {"optimizer": "adamw", "weight_decay": 0.1, "decay_biases_and_norms": False}, "residual"
+    )
+    network = training.build(hyperparameters, FORM, seed=0)
+    decayed, others = hyperparameters.optimizer.build(network, 0.1).param_groups
+
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in others["params"]} == {1}
+    count = sum(len(group["params"]) for group in (decayed, others))
+    assert count == len([*network.parameters()])
+
+
+def test_resnet_20_has_the_published_number_of_parameters():
+    """He et al. 2016, table 6: 0.27 million, on images of 32 × 32 pixels with 3 channels."""
+    config = networks.config("residual")(blocks=3, width=16)
+    network = networks.build("residual", config, Form(3, 32, 32, 10))
+    assert "20 layers" in network.describe()
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(0.27e6, rel=0.02)
