@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import arithmetic, compute, data
 from mnist_cnn.learning.hyperparameters import load, parse
 
@@ -25,7 +25,7 @@ KINDS = ("native", "portable")
 
 def answer() -> None:
     """Read lines `network,threads`; print the seconds of one epoch of `fit` for each."""
-    train = data.load("train", idx.folder("MNIST"))
+    train = data.load("train", arrays.folder("MNIST"))
     _, best = load(BEST, "deep_cnn")
     theirs = parse(article.HYPERPARAMETERS, "deep_cnn")
     for line in sys.stdin:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays, description
 from mnist_cnn.learning import compute, data, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import Hyperparameters, load, parse
@@ -23,11 +23,12 @@ import torch
 from torch.nn import functional as F
 
 BEST = Path("reports/tune/best_params.json")
+FORM = description.load("MNIST").form
 
 
 def bare(hyperparameters: Hyperparameters, examples: Examples) -> float:
     """Seconds of the steps of an epoch, all on one batch."""
-    model = training.build(hyperparameters, data.FORM, seed=0).train()
+    model = training.build(hyperparameters, FORM, seed=0).train()
     # A rate of 0: once the network has memorised the batch, gradients become denormal and slow.
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     images, labels = examples.select(torch.arange(hyperparameters.loop.batch_size))
@@ -41,7 +42,7 @@ def bare(hyperparameters: Hyperparameters, examples: Examples) -> float:
 
 def fit(hyperparameters: Hyperparameters, examples: Examples) -> float:
     """Seconds of an epoch of `fit`, with a checkpoint."""
-    model = training.build(hyperparameters, data.FORM, seed=0)
+    model = training.build(hyperparameters, FORM, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         for _ in training.fit(
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_000, help="examples (default 10,000)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each (default 5)")
     options = parser.parse_args()
-    train = data.load("train", idx.folder("MNIST"))
+    train = data.load("train", arrays.folder("MNIST"))
     _, best = load(BEST, "deep_cnn")
 
     print("| network | threads | bare, s | `fit`, s | ratio |")

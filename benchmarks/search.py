@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import params, stores
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search import executors, study
@@ -85,7 +85,7 @@ def main() -> None:
         update={"trials": 2 * tune.round_size, "epochs": 1, "train_size": 10_000}
     )
     train, validation = data.subset(
-        data.load("train", idx.folder("MNIST")),
+        data.load("train", arrays.folder("MNIST")),
         (short.train_size, short.validation_size),
         short.seed,
     )
@@ -95,7 +95,7 @@ def main() -> None:
         train_network,
         tune=short,
         network=settings.model.network,
-        form=data.FORM,
+        form=arrays.read("train", arrays.folder("MNIST")).form,
         train=train,
         validation=validation,
     )

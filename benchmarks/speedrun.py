@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from mnist_cnn import yaml_files
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays, description
 from mnist_cnn.learning import compute, data, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import Hyperparameters, parse
@@ -29,11 +29,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 RECIPE = Path(__file__).with_name("speedrun.yaml")
 BASELINE = "one epoch, `channels_last`"
+FORM = description.load("MNIST").form
 
 
 def fit(hyperparameters: Hyperparameters, examples: Examples, epochs: int, seed: int) -> nn.Module:
     """Train as the stages do, with `build` and `fit`."""
-    model = training.build(hyperparameters, data.FORM, seed)
+    model = training.build(hyperparameters, FORM, seed)
     for _ in training.fit(model, hyperparameters, examples, epochs=epochs, seed=seed):
         pass
     return model
@@ -80,8 +81,8 @@ def main() -> None:
     options = parser.parse_args()
     compute.configure(options.threads)
 
-    everything = data.load("train", idx.folder("MNIST"))
-    train, test = everything, data.load("test", idx.folder("MNIST"))
+    everything = data.load("train", arrays.folder("MNIST"))
+    train, test = everything, data.load("test", arrays.folder("MNIST"))
     if options.validation:
         train, test = data.subset(everything, (55_000, 5_000), seed=0)
     recipe = yaml_files.read(options.recipe)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 
 from PIL import Image
 
@@ -25,7 +25,7 @@ def seconds(command: list[str]) -> float:
 
 def write_images(folder: Path, count: int) -> None:
     """Write the first test images as PNG files."""
-    images, _ = idx.read("test", idx.folder("MNIST"))
+    images, _ = arrays.read("test", arrays.folder("MNIST"))
     for number, pixels in enumerate(images[:count]):
         Image.fromarray(pixels).save(folder / f"{number:05}.png", compress_level=1)
 

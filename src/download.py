@@ -1,20 +1,17 @@
-"""Stage `download`: get the files of the data set from the first source that has them."""
+"""Stage `download`: make the arrays of the data set from the source that its description names."""
 
 import argparse
 
 from mnist_cnn import console
-from mnist_cnn.datasets import idx, params, sources
+from mnist_cnn.datasets import arrays, description, params, sources
 
 
 def main() -> None:
-    """Download, and print the source."""
+    """Make the arrays, and print their source."""
     console.parse_args(argparse.ArgumentParser(description=__doc__))
     download = params.load()
-    raw = idx.folder(download.dataset)
-    source, failures = sources.download(download.dataset, download.sources, download.timeout, raw)
-    for failure in failures:
-        console.write(f"skipped {failure}")
-    console.write(f"{raw}: four files from {source}")
+    described = description.load(download.dataset)
+    sources.make(described, download, arrays.folder(download.dataset), console.write)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import console, files, params
-from mnist_cnn.datasets import idx
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
+from mnist_cnn.datasets import arrays, description
+from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation import model_card, out_of_distribution, report
 from mnist_cnn.evaluation.params import Evaluate
@@ -34,24 +34,33 @@ def main() -> None:
     arithmetic.restart_with(settings.compute.arithmetic)
     evaluate, dataset = settings.evaluate, settings.download.dataset
     device = compute.configure(evaluate.threads, settings.compute.arithmetic)
-    description = DESCRIPTIONS[dataset]
+    described, folder = description.load(dataset), arrays.folder(dataset)
     origin = provenance.of_stage("evaluate")
     training_metrics = json.loads(TRAINING_METRICS.read_text())
     network, trained_on = model.load(MODEL)
-    if trained_on != dataset:
-        raise UserError(f"{MODEL}: trained on {trained_on!r}; `dvc repro` trains on {dataset}")
-    raw = idx.folder(dataset)
-    (examples,) = data.subset(data.load("test", raw), (evaluate.test_size,), seed=0)
+    if trained_on.name != dataset:
+        raise UserError(f"{MODEL}: trained on {trained_on.name}; `dvc repro` trains on {dataset}")
+    whole = data.load("test", folder)
+    (examples,) = data.subset(whole, (evaluate.test_size,), seed=0)
     network = network.to(device)
     probabilities = model.predict(network, examples.images.to(device)).cpu().numpy()
 
     predicted = Predicted(
-        examples.images.numpy(), examples.labels.numpy(), probabilities, description.classes
+        examples.images.numpy(), examples.labels.numpy(), probabilities, described.classes
     )
     parts = report.compute(predicted, evaluate)
     summary = report.summary(parts)
     report.write(parts, REPORTS)
-    _write_card(evaluate, description, raw, training_metrics, network, examples, parts)
+    _write_card(
+        evaluate,
+        described,
+        folder,
+        training_metrics,
+        network,
+        examples,
+        parts,
+        complete=len(examples.labels) == len(whole.labels),
+    )
     level = f"{100 * evaluate.confidence:.6g}%"
     console.write(
         f"test accuracy {summary['accuracy']:.2%} ({level} interval "
@@ -60,18 +69,18 @@ def main() -> None:
     )
 
     note = notes.evaluation(
-        training_metrics, summary, dataset=description.name, confidence=evaluate.confidence
+        training_metrics, summary, dataset=described.title, confidence=evaluate.confidence
     )
     with resume_run_by_output(MODEL, "train") as run:
         run.log_provenance("evaluate", origin.document(), origin.patch)
         run.log_metrics(summary, prefix="test_")
-        run.log_dataset(dataset, "test", examples, idx.paths("test", raw)[0])
+        run.log_dataset(dataset, "test", examples, folder / "test")
         run.log_folder(REPORTS)
         run.log_outputs(CARD)
         run.set_note(note)
         registered = registry.register(
             run,
-            description,
+            described,
             network.cpu(),
             MODEL,
             examples.images[:2],
@@ -89,25 +98,25 @@ def main() -> None:
 
 def _write_card(
     evaluate: Evaluate,
-    description: Description,
-    raw: Path,
+    described: Description,
+    folder: Path,
     training_metrics: dict[str, Any],
     network: Classifier,
     examples: Examples,
     parts: Sequence[Part],
+    *,
+    complete: bool,
 ) -> None:
     """Measure the confidence on unusual images, and write the model card."""
     device = next(network.parameters()).device
-    unusual = out_of_distribution.unusual_images(examples.images, description.noun, seed=0)
+    unusual = out_of_distribution.unusual_images(examples.images, described.noun, seed=0)
     confidences = {
         kind: model.predict(network, images.to(device)).amax(1).cpu()
         for kind, images in unusual.items()
     }
-    test, train = idx.paths("test", raw), idx.paths("train", raw)
-    made_from = (*test, *train, MODEL, TRAINING_METRICS, BEST_PARAMS)
+    made_from = (folder / "train", folder / "test", MODEL, TRAINING_METRICS, BEST_PARAMS)
     facts = model_card.Facts(
-        dataset=description,
-        form=network.form,
+        dataset=described,
         architecture=network.describe(),
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
         training=training_metrics,
@@ -115,7 +124,8 @@ def _write_card(
         confidence=evaluate.confidence,
         evaluation=parts,
         unusual_images=out_of_distribution.confidence_summary(confidences),
-        inputs={str(path): files.md5(path) for path in made_from},
+        complete=complete,
+        inputs={str(path): provenance.md5_path(path) for path in made_from},
     )
     files.write_text(CARD, model_card.render(facts))
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_cnn import console, files
+from mnist_cnn.datasets import image_files
 from mnist_cnn.errors import UserError
-from mnist_cnn.inference import image_files, predictor
+from mnist_cnn.inference import predictor
 from mnist_cnn.inference.predictor import STANDARD_INPUT, Prediction
 from mnist_cnn.learning import compute
 
@@ -21,10 +22,10 @@ SHEET = 200  # images; matplotlib draws about thirty a second
 EPILOG = """\
 An image shows one digit, dark on light or light on dark, anywhere and of any size. The network
 knows nothing but digits and classifies every image as one, so look at the sheet of --save when a
-prediction surprises you. A model of Fashion-MNIST or KMNIST predicts the classes of that data set.
+prediction surprises you. A model of another data set predicts the classes of that.
 
 With --json, each line is an object: "file"; "label" and "name", of the predicted class;
-"confidence", its probability; "probabilities", those of the labels 0 to 9.
+"confidence", its probability; "probabilities", those of all labels from 0.
 
 Images that cannot be read are reported on standard error, and the exit status is 1.
 

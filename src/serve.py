@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from mnist_cnn import console, loopback, stores
-from mnist_cnn.datasets import params
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.datasets import description, params
 from mnist_cnn.tracking import registry
 
 
@@ -36,7 +35,7 @@ def main() -> None:
 
 def _champion() -> str:
     """The name of the best model for the data set in `params.yaml`."""
-    return f"{DESCRIPTIONS[params.load().dataset].model}@{registry.CHAMPION}"
+    return f"{description.load(params.load().dataset).model}@{registry.CHAMPION}"
 
 
 def _options() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from mnist_cnn import console, files, params
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.evaluation import training_plots
 from mnist_cnn.learning import arithmetic, compute, data, hyperparameters, model, training
 from mnist_cnn.learning.training import Epoch
@@ -26,10 +26,11 @@ def main() -> None:
     train, dataset = settings.train, settings.download.dataset
     device = compute.configure(train.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("train")
-    raw = idx.folder(dataset)
+    folder = arrays.folder(dataset)
+    metadata = arrays.read_metadata(folder)
     flat, chosen = hyperparameters.load(BEST_PARAMS, settings.model.network)
-    (examples,) = data.subset(data.load("train", raw), (train.train_size,), train.seed)
-    network = training.build(chosen, data.FORM, train.seed).to(device)
+    (examples,) = data.subset(data.load("train", folder), (train.train_size,), train.seed)
+    network = training.build(chosen, metadata.form, train.seed).to(device)
 
     history: list[Epoch] = []
     with (
@@ -39,7 +40,7 @@ def main() -> None:
     ):
         run.log_params(origin.params() | flat)
         run.log_provenance("train", origin.document(), origin.patch)
-        run.log_dataset(dataset, "train", examples, idx.paths("train", raw)[0])
+        run.log_dataset(dataset, "train", examples, folder / "train")
         for epoch in training.fit(
             network,
             chosen,
@@ -64,7 +65,7 @@ def main() -> None:
             "examples": len(examples.labels),
             "epochs": last.epoch,
         }
-        model.save(network, dataset, MODEL)
+        model.save(network, metadata, MODEL)
         rows = [epoch.metrics() for epoch in history]
         files.write_csv(REPORTS / "history.csv", rows)
         files.write_json(REPORTS / "metrics.json", metrics)

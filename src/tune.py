@@ -1,4 +1,4 @@
-"""Stage `tune`: search for hyperparameters with Optuna, by accuracy on a validation set."""
+"""Stage `tune`: search for hyperparameters with Optuna, by a metric of the epochs."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import console, faults, files, params, stores
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import arithmetic, compute, data
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.search import executors, study, summary
@@ -28,17 +28,16 @@ def main() -> None:
     tune, dataset = settings.tune, settings.download.dataset
     compute.configure(tune.threads, settings.compute.arithmetic)
     origin = provenance.of_stage("tune")
-    raw = idx.folder(dataset)
-    train, validation = data.subset(
-        data.load("train", raw), (tune.train_size, tune.validation_size), tune.seed
-    )
+    folder = arrays.folder(dataset)
+    whole = data.load("train", folder)
+    train, validation = data.subset(whole, (tune.train_size, tune.validation_size), tune.seed)
     for tensor in (*train, *validation):
         tensor.share_memory_()  # one copy for all workers
     objective = partial(
         train_network,
         tune=tune,
         network=settings.model.network,
-        form=data.FORM,
+        form=whole.form,
         train=train,
         validation=validation,
     )
@@ -52,9 +51,8 @@ def main() -> None:
     ):
         run.log_params(origin.params())
         run.log_provenance("tune", origin.document(), origin.patch)
-        source, _ = idx.paths("train", raw)
-        run.log_dataset(dataset, "train", train, source)
-        run.log_dataset(dataset, "validation", validation, source)
+        run.log_dataset(dataset, "train", train, folder / "train")
+        run.log_dataset(dataset, "validation", validation, folder / "train")
         recorded = study.open_study(job.name, stores.study_storage(), tune.objective.direction)
         for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
@@ -65,7 +63,12 @@ def main() -> None:
         metrics, page = _write_report(tune, finished)
         run.flush()
         run.set_note(
-            notes.study(metrics, train_size=tune.train_size, validation_size=tune.validation_size)
+            notes.study(
+                metrics,
+                tune.objective,
+                train_size=len(train.labels),
+                validation_size=len(validation.labels),
+            )
         )
         run.log_metrics(metrics)
         run.log_folder(REPORTS)

@@ -2,7 +2,7 @@
 
 import signal
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 
 import pytest
@@ -21,7 +21,7 @@ settings.load_profile("default")
 @pytest.fixture(scope="session")
 def real_train():
     """The 60,000 training examples."""
-    return data.load("train", ROOT / idx.folder("MNIST"))
+    return data.load("train", ROOT / arrays.folder("MNIST"))
 
 
 @pytest.fixture(scope="session")

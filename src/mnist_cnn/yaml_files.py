@@ -1,11 +1,13 @@
 """YAML files as plain values, validated by pydantic, with errors that name the file and the key."""
 
+import io
 import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mnist_cnn.errors import UserError
+from mnist_cnn.files import write_text
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -38,6 +40,13 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
+def write(path: Path, content: Any) -> None:
+    """Write plain values as a YAML file."""
+    text = io.StringIO()
+    YAML().dump(content, text)  # the kind that keeps the order of keys
+    write_text(path, text.getvalue())
+
+
 def validate(path: Path, content: Any, model: type[Model]) -> Model:
     """The content of a file as a pydantic model. Raises `UserError` that names every wrong key."""
     try:
@@ -68,9 +77,13 @@ def _describe(detail: Any, content: Any) -> str:
     return f"{key}: {message}{found}" if key else f"{message}{found}"
 
 
+def _is_index(part: int | str, content: Any) -> bool:
+    return isinstance(part, int) and isinstance(content, list)
+
+
 def _keys(location: Sequence[int | str], content: Any) -> Iterator[int | str]:
     """The keys in the file that lead to an error; pydantic puts names of types among them."""
     for part in location:
-        if part in content if isinstance(content, dict) else isinstance(content, list):
+        if part in content if isinstance(content, dict) else _is_index(part, content):
             yield part
             content = content[part]

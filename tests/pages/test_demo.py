@@ -15,8 +15,11 @@ from mnist_cnn.learning import model
 
 import pytest
 from clone import ROOT
+from described import DESCRIPTIONS
+from PIL import Image
 from playwright.sync_api import expect
 from server import free_port, serve
+from small_networks import deep_cnn
 
 SCRIPT = str(ROOT / "src/demo.py")
 BEST_MODEL = ROOT / "models/best_model.pth"
@@ -100,7 +103,7 @@ def test_the_prediction_follows_every_stroke_until_the_canvas_is_cleared(page, h
 
 def test_the_page_describes_another_data_set_and_ends_without_a_trace(page, tmp_path):
     network, _ = model.load(ANY_MODEL)
-    model.save(network, "FashionMNIST", tmp_path / "model.pth")
+    model.save(network, DESCRIPTIONS["FashionMNIST"].metadata(), tmp_path / "model.pth")
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, SCRIPT, "--model", "model.pth", "--port", str(free_port())]
     server = subprocess.Popen(
@@ -125,6 +128,25 @@ def test_the_page_describes_another_data_set_and_ends_without_a_trace(page, tmp_
     assert server.returncode in {0, 1}  # 1 if it comes before the server waits
     assert "KeyboardInterrupt" not in rest  # but uvicorn can log a request that it cancels
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_images_are_chosen_for_a_data_set_without_objects_to_draw(page, tmp_path):
+    cats = {"object": None, "noun": "cat", "channels": 3, "height": 20, "classes": ("no", "yes")}
+    metadata = DESCRIPTIONS["MNIST"].metadata().model_copy(update=cats)
+    model.save(deep_cnn([2], form=metadata.form), metadata, tmp_path / "model.pth")
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "cat.png")
+    port = free_port()
+    command = [sys.executable, SCRIPT, "--model", "model.pth", "--port", str(port)]
+    with serve(tmp_path, command, port, path="/") as address:
+        page.goto(address)
+        expect(page.get_by_role("heading", name="Choose an image", exact=True)).to_be_visible()
+        page.set_input_files("input[type=file]", tmp_path / "cat.png")
+        expect(page.get_by_test_id("label").get_by_role("meter")).to_have_count(2)
+        seen = page.locator("#seen img")
+        expect(seen).to_have_js_property("naturalWidth", 28)
+        expect(seen).to_have_js_property("naturalHeight", 20)
+        page.get_by_role("button", name="Clear", exact=True).click()
+        expect(seen).to_have_count(0)
 
 
 def test_a_port_in_use_and_a_missing_gradio_are_errors_of_one_line(monkeypatch):

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import data, model
 
@@ -39,7 +39,7 @@ def server(clone):
 @pytest.fixture(scope="module")
 def images():
     """A hundred test images, `uint8 (100, 1, 28, 28)`."""
-    return data.load("test", ROOT / idx.folder("MNIST")).images[:100]
+    return data.load("test", ROOT / arrays.folder("MNIST")).images[:100]
 
 
 def post(server, body, kind=JSON):

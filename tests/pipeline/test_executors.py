@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from mnist_cnn.search.summary import trials_table
 from mnist_cnn.search.trial import train_network
 
 import pytest
+from clone import ROOT
+from described import FORM
 from studies import bowl_with_failures, bowl_with_kills, make_tune, run_search
 
 SCRIPT = """
@@ -31,6 +34,34 @@ def main():
 if __name__ == "__main__":
     console.run(main)
 """
+
+
+WHERE = """
+import mnist_cnn
+from mnist_cnn import console
+from mnist_cnn.search.executors import process_pool
+
+def where():
+    return mnist_cnn.__file__
+
+def main():
+    with process_pool(1) as executor:
+        print(where(), executor.submit(where).result())
+
+if __name__ == "__main__":
+    console.run(main)
+"""
+
+
+def test_processes_use_the_package_of_their_script_and_not_that_of_the_environment(tmp_path):
+    """In a worktree and in the copy for an experiment, the two have different code."""
+    shutil.copytree(ROOT / "src/mnist_cnn", tmp_path / "src/mnist_cnn")
+    script = tmp_path / "src/where.py"
+    script.write_text(WHERE)
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == [str(tmp_path / "src/mnist_cnn/__init__.py")] * 2
 
 
 def is_running(pid):
@@ -95,7 +126,14 @@ def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
 def test_the_number_of_processes_has_no_effect_on_networks(real_train, tmp_path):
     tune = make_tune(trials=4, round_size=2, epochs=2)
     train, validation = data.subset(real_train, (200, 100), 0)
-    objective = partial(train_network, tune=tune, train=train, validation=validation)
+    objective = partial(
+        train_network,
+        tune=tune,
+        network="deep_cnn",
+        form=FORM,
+        train=train,
+        validation=validation,
+    )
     expected = trials_table(run_search(tune, objective))
     assert {row["state"] for row in expected} <= {"complete", "pruned"}
 

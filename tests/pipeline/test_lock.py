@@ -63,11 +63,16 @@ def test_a_stage_is_recorded_with_the_committed_parameters(stage, locked, define
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_recorded_with_the_committed_code(stage, committed, locked, defined, params):
     digests = {dep["path"]: dep["md5"] for dep in locked[stage]["deps"]}
-    dataset = params["download"]["dataset"]
-    assert list(digests) == sorted(
-        dep.replace("${download.dataset}", dataset) for dep in defined[stage]["deps"]
-    )
-    code = {path: digest for path, digest in digests.items() if path.startswith(("src", "req"))}
+    names = {
+        "${download.dataset}": params["download"]["dataset"],
+        "${model.network}": params["model"]["network"],
+    }
+    deps = defined[stage]["deps"]
+    for variable, name in names.items():
+        deps = [dep.replace(variable, name) for dep in deps]
+    assert list(digests) == sorted(deps)
+    committed_folders = ("src", "req", "datasets")
+    code = {path: digest for path, digest in digests.items() if path.startswith(committed_folders)}
     assert code == {path: md5_path(committed / path) for path in code}
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data, model
 from mnist_cnn.networks import Classifier
 
@@ -42,7 +42,7 @@ def subject():
     if not BEST_MODEL.exists():
         pytest.skip("models/best_model.pth is missing; `make repro` creates it")
     network, _ = model.load(BEST_MODEL)
-    images, labels = data.load("test", ROOT / idx.folder("MNIST"))
+    images, labels = data.load("test", ROOT / arrays.folder("MNIST"))
     images, labels = images[::5], labels[::5]
     return Subject(network, images, labels, model.predict(network, images))
 

@@ -9,7 +9,6 @@ from functools import partial
 
 from mnist_cnn import files
 from mnist_cnn.learning import compute, data, training
-from mnist_cnn.learning.data import FORM
 from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.params import Params
 from mnist_cnn.search.study import open_study, search
@@ -20,6 +19,7 @@ import pytest
 import torch
 import yaml
 from clone import ROOT, empty_store
+from described import FORM
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data, model
 
 import mlflow
@@ -124,7 +124,7 @@ def test_the_model_card_has_digests_and_hyperparameters(clone, lock):
     train = lock["train"]
     md5s = {entry["path"]: entry["md5"] for entry in [*train["outs"], *train["deps"]]}
 
-    for path in ("models/best_model.pth", "data/MNIST/raw/train-images-idx3-ubyte"):
+    for path in ("models/best_model.pth", "data/MNIST/train"):
         assert f"| {path} | {md5s[path]} |" in card
     for name, value in load_json(clone, "reports/tune/best_params.json").items():
         assert f"| {name} | {value} |" in card
@@ -153,12 +153,11 @@ def test_the_model_is_registered_as_the_champion(runs, client):
 
 def test_predictions_are_those_of_the_model_file(clone):
     predictions = rows(clone, "reports/evaluate/tables/predictions.csv")
-    (examples,) = data.subset(
-        data.load("test", clone.folder / idx.folder("MNIST")), (SMALL["evaluate"]["test_size"],), 0
-    )
+    whole = data.load("test", clone.folder / arrays.folder("MNIST"))
+    (examples,) = data.subset(whole, (SMALL["evaluate"]["test_size"],), 0)
     network, dataset = model.load(clone.folder / "models/best_model.pth")
 
-    assert dataset == "MNIST"
+    assert dataset.name == "MNIST"
     assert [int(row["label"]) for row in predictions] == examples.labels.tolist()
     written = torch.tensor([[float(row[f"p{k}"]) for k in range(10)] for row in predictions])
     probabilities = model.predict(network, examples.images)
@@ -202,12 +201,11 @@ def test_rerunning_a_stage_gives_the_same_files_and_new_runs(clone, runs, tmp_pa
 
 @pytest.mark.parametrize("stage", ["tune", "train", "evaluate"])
 def test_a_missing_input_is_an_error_of_one_line(empty_clone, stage):
-    file = "t10k" if stage == "evaluate" else "train"
     done = empty_clone.run("python", f"src/{stage}.py", check=False)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"data/MNIST/raw/{file}-images-idx3-ubyte: missing" in done.stderr
+    assert "data/MNIST/dataset.json: missing" in done.stderr
 
 
 @pytest.fixture(scope="module")

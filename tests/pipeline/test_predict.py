@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from clone import ROOT
+from described import DESCRIPTIONS
 from drawings import draw, encode, template_network
 from PIL import Image
 
@@ -47,7 +48,7 @@ class Done(NamedTuple):
 def folder(tmp_path, monkeypatch):
     """The current folder, with a model of MNIST."""
     monkeypatch.chdir(tmp_path)
-    model.save(template_network(), "MNIST", Path("models/best_model.pth"))
+    model.save(template_network(), DESCRIPTIONS["MNIST"].metadata(), Path("models/best_model.pth"))
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_a_sheet_with_an_unsuitable_path_is_rejected_before_anything_else(predic
 
 
 def test_a_model_of_another_data_set_predicts_the_classes_of_that_one(predict):
-    model.save(template_network(), "FashionMNIST", Path("fashion.pth"))
+    model.save(template_network(), DESCRIPTIONS["FashionMNIST"].metadata(), Path("fashion.pth"))
     draw(9).save("boot.png")
     header, row = predict("boot.png", "--model", "fashion.pth").out.splitlines()
     assert header.split() == ["file", "product", "confidence", "runner-up", "confidence"]
@@ -260,7 +261,7 @@ def test_a_process_reads_standard_input_and_imports_only_what_it_needs():
         "error: absent.png: missing"
     ]
     assert "torch" in modules
-    assert not modules & {"mlflow", "matplotlib", "optuna", "sklearn", "pydantic"}
+    assert not modules & {"mlflow", "matplotlib", "optuna", "sklearn"}
 
 
 def test_a_process_ends_silently_when_the_reader_of_its_output_does():

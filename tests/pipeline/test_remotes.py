@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 
 import boto3
@@ -95,7 +95,7 @@ def test_metrics_and_plots_of_two_commits_are_compared(newcomer):
 
 
 def test_the_pulled_model_predicts(newcomer, tmp_path):
-    images = data.load("test", newcomer.folder / idx.folder("MNIST")).images
+    images = data.load("test", newcomer.folder / arrays.folder("MNIST")).images
     Image.fromarray(images[0, 0].numpy()).save(tmp_path / "seven.png")
 
     output = newcomer.run("python", "src/predict.py", str(tmp_path / "seven.png"), "--json").stdout

@@ -14,7 +14,7 @@ import pytest
 import torch
 from clone import ROOT, Clone
 
-FILES = 19  # that a model's run has
+FILES = 18  # that a model's run has
 
 
 @pytest.fixture(scope="module")

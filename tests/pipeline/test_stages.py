@@ -21,7 +21,9 @@ CHANGES = [
     ("src/mnist_cnn/search/study.py", COMMENT, {"tune"}),
     ("src/mnist_cnn/evaluation/metrics.py", COMMENT, {"evaluate"}),
     ("src/mnist_cnn/evaluation/training_plots.py", COMMENT, {"train", "evaluate"}),
-    ("src/mnist_cnn/datasets/idx.py", COMMENT, {"download", "tune", "train", "evaluate"}),
+    ("src/mnist_cnn/datasets/arrays.py", COMMENT, {"download", "tune", "train", "evaluate"}),
+    ("src/mnist_cnn/datasets/idx.py", COMMENT, {"download"}),
+    ("datasets/MNIST.yaml", ("noun: digit", "noun: numeral"), {"download", "evaluate"}),
     ("src/evaluate.py", COMMENT, {"evaluate"}),
     # The versions of libraries
     ("requirements/learning.lock", ("torch==", "torch==1"), {"tune", "train", "evaluate"}),

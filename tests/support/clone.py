@@ -51,7 +51,7 @@ class Clone:
             if not name.startswith(("MLFLOW", "OPTUNA", "GIT", "DVC", "TUNE", "PYTEST"))
         } | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "MNIST_DIR": str(ROOT / "data/MNIST/raw"),
+            "DATA_DIR": str(ROOT / "data"),
             "DVC_NO_ANALYTICS": "1",
             "GIT_AUTHOR_NAME": "test",
             "GIT_AUTHOR_EMAIL": "test@localhost",

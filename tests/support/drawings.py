@@ -33,7 +33,7 @@ def mean_difference(a, b):
 def template_network():
     """A linear network whose prediction is the drawn digit that is nearest to its input."""
     templates = [
-        preprocess(np.asarray(draw(digit)), str(digit), object_size=20, strokes=True)
+        preprocess(np.asarray(draw(digit)), str(digit), size=28, object_size=20, strokes=True)
         for digit in range(10)
     ]
     scaled = torch.from_numpy(np.stack(templates)).flatten(1).float() / 127.5 - 1

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS
 from mnist_cnn.evaluation import model_card
 from mnist_cnn.evaluation.parts import Part
-from mnist_cnn.learning.data import FORM
 
 import numpy as np
 import pytest
+from described import DESCRIPTIONS
 
 # Debian's package has the four `.gz` here, with other headers than those of the mirrors.
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -25,7 +24,6 @@ def idx(array):
 
 FACTS = model_card.Facts(
     dataset=DESCRIPTIONS["MNIST"],
-    form=FORM,
     architecture="Two convolutions.",
     hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
     training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
@@ -48,5 +46,6 @@ FACTS = model_card.Facts(
         Part(card={"log loss, nats": "0.0107"}),
     ],
     unusual_images={"all black": (0.25, 0.0), "noise": (0.5, 0.125)},
+    complete=True,
     inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
 )

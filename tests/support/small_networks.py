@@ -1,7 +1,8 @@
 """Networks for tests."""
 
 from mnist_cnn import networks
-from mnist_cnn.learning.data import FORM
+
+from described import FORM
 
 
 def deep_cnn(conv_layers=(), fc_layers=(), form=FORM, **options):

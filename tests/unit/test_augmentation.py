@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 from mnist_cnn.learning.augmentation import AUGMENTATIONS, Affine, FlipCrop
 
@@ -12,7 +12,8 @@ import torch
 from clone import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.extra.numpy import array_shapes
+from hypothesis.extra.numpy import arrays as random_arrays
 from PIL import Image
 from scipy.stats import kstest
 from torch.nn.functional import pad
@@ -32,7 +33,7 @@ smooth = partial(augment, interpolation="bilinear")
 @pytest.fixture(scope="module")
 def images():
     """The first 200 images of the test set."""
-    return data.load("test", ROOT / idx.folder("MNIST")).images[:200]
+    return data.load("test", ROOT / arrays.folder("MNIST")).images[:200]
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -57,7 +58,7 @@ def test_random_numbers_come_from_the_global_generator(images):
 
 
 @given(
-    arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)),
+    random_arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)),
     st.floats(0, 180),
     st.floats(0, 1, exclude_max=True),
     st.sampled_from(INTERPOLATIONS),

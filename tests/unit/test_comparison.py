@@ -6,6 +6,7 @@ from mnist_cnn.reproduce.comparison import compare_files
 
 import pytest
 import torch
+from described import DESCRIPTIONS, MNIST
 from small_networks import deep_cnn
 
 DAMAGED = "different bytes; one of the files is damaged"
@@ -63,11 +64,11 @@ def test_a_missing_file_is_reported(tmp_path):
 
 def test_models_are_compared_weight_by_weight(tmp_path):
     network = deep_cnn([2], [])
-    model.save(network, "MNIST", tmp_path / "a.pth")
+    model.save(network, MNIST.metadata(), tmp_path / "a.pth")
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] += 0.5
-    model.save(network, "KMNIST", tmp_path / "b.pth")
-    model.save(deep_cnn([3], []), "MNIST", tmp_path / "c.pth")
+    model.save(network, DESCRIPTIONS["KMNIST"].metadata(), tmp_path / "b.pth")
+    model.save(deep_cnn([3], []), MNIST.metadata(), tmp_path / "c.pth")
 
     assert compare_files(tmp_path / "a.pth", tmp_path / "b.pth") == [
         "dataset: MNIST → KMNIST",

@@ -1,29 +1,14 @@
 """Examples as tensors: loading, stratified order, subsets."""
 
-from mnist_cnn.datasets import idx
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import data
 from mnist_cnn.learning.data import Examples
 
-import examples
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-
-def test_images_have_a_channel_and_labels_are_int64(tmp_path):
-    images, labels = idx.paths("train", tmp_path)
-    pixels = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
-    images.write_bytes(examples.idx(pixels))
-    labels.write_bytes(examples.idx(np.array([9, 0], np.uint8)))
-    loaded = data.load("train", tmp_path)
-    assert (loaded.images.dtype, loaded.labels.dtype) == (torch.uint8, torch.int64)
-    assert loaded.images.shape == (2, 1, 28, 28)
-    assert (loaded.images.numpy()[:, 0] == pixels).all()
-    assert loaded.labels.tolist() == [9, 0]
-
 
 LABELS = st.lists(st.integers(0, 9), max_size=300).map(lambda labels: torch.tensor(labels).long())
 SEEDS = st.integers(0, 2**32 - 1)
@@ -92,9 +77,18 @@ def test_another_seed_gives_other_subsets():
 
 def test_subsets_are_copies():
     whole = numbered(20)
-    (part,) = data.subset(whole, (20,), seed=0)
+    (part,) = data.subset(whole, (19,), seed=0)
     part.images.zero_()
     assert indices(whole) == list(range(20))
+
+
+def test_all_means_the_examples_that_are_left():
+    whole = numbered(20)
+    train, validation = data.subset(whole, ("all", 4), seed=0)
+    assert (len(train.labels), len(validation.labels)) == (16, 4)
+    assert data.subset(whole, ("all",), seed=0)[0].images is whole.images
+    with pytest.raises(UserError, match=r"^all \+ 20 examples wanted, but there are 20$"):
+        data.subset(whole, ("all", 20), seed=0)
 
 
 def test_more_examples_than_there_are_is_an_error():

@@ -2,10 +2,8 @@
 
 import gzip
 import hashlib
-from typing import get_args
 
-from mnist_cnn.datasets import idx, sources
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.datasets import arrays, description, sources
 from mnist_cnn.datasets.params import Download
 from mnist_cnn.learning import data
 
@@ -16,25 +14,20 @@ import torchvision
 from clone import ROOT
 from examples import FASHION, on_fashion
 
-RAW = ROOT / idx.folder("MNIST")
-
-
-def test_every_data_set_is_described_and_has_digests_and_the_files_of_torchvision():
-    names = get_args(Download.model_fields["dataset"].annotation)
-    assert set(names) == DESCRIPTIONS.keys() == sources.SHA256.keys()
-    for name in names:
-        resources = getattr(torchvision.datasets, name).resources
-        assert {file for file, _ in resources} == {f"{file}.gz" for file in sources.NAMES}
+FOLDER = ROOT / arrays.folder("MNIST")
 
 
 def test_the_digests_are_those_of_mnist():
-    sources.verify("MNIST", {name: (RAW / name).read_bytes() for name in sources.NAMES})
+    described = description.load("MNIST")
+    for split in arrays.SPLITS:
+        assert arrays.read(split, FOLDER).digest() == getattr(described.digests, split)
 
 
 @on_fashion
 def test_the_digests_are_those_of_fashion_mnist(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DIR", str(FASHION))
-    sources.download("FashionMNIST", ["folder"], 60, tmp_path)
+    download = Download(dataset="FashionMNIST", sources=("folder",), timeout=60)
+    sources.make(description.load("FashionMNIST"), download, tmp_path, print)
     assert data.load("train", tmp_path).labels.bincount().tolist() == [6000] * 10
     assert data.load("test", tmp_path).labels.bincount().tolist() == [1000] * 10
 
@@ -51,9 +44,14 @@ def test_debian_has_the_fashion_mnist_of_torchvision_with_other_headers():
         assert gzip.decompress(original) == gzip.decompress(debian)
 
 
+@pytest.fixture(autouse=True)
+def _root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
 @pytest.fixture(scope="module")
 def splits(real_train):
-    return {"train": real_train, "test": data.load("test", RAW)}
+    return {"train": real_train, "test": data.load("test", FOLDER)}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Hyperparameters: layers from flat keys, and the limits of each value."""
 
+from mnist_cnn import networks
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_json
 from mnist_cnn.learning.hyperparameters import load, parse
+from mnist_cnn.yaml_files import Section
 
 import pytest
 
@@ -72,6 +74,16 @@ def test_invalid_hyperparameters_are_rejected_with_the_reason(flat, reason):
 def test_every_wrong_hyperparameter_is_named():
     with pytest.raises(ValueError, match=r"optimizer: 'lion' .*; batch_size: .*; momentum: Extra"):
         parse({"optimizer": "lion", "batch_size": 0, "momentum": 0.9}, "deep_cnn")
+
+
+def test_a_name_that_two_parts_have_is_refused(monkeypatch):
+    class Config(Section):
+        rotation: int = 0
+
+    monkeypatch.setattr(networks, "config", lambda _name: Config)
+    with pytest.raises(ValueError, match="rotation is a hyperparameter of two parts"):
+        parse({"rotation": 3}, "deep_cnn")
+    parse({"rotation": 3, "augmentation": "none"}, "deep_cnn")
 
 
 @pytest.mark.parametrize("name", ["resnext", "../deep_cnn", "os"])

@@ -8,8 +8,8 @@ import warnings
 import zlib
 from pathlib import Path
 
+from mnist_cnn.datasets import image_files
 from mnist_cnn.errors import UserError
-from mnist_cnn.inference import image_files
 
 import numpy as np
 import pytest
@@ -93,6 +93,33 @@ def test_an_image_is_rotated_by_its_exif_orientation(kind):
     grey = decode(draw().convert("RGB").transpose(Image.Transpose.ROTATE_90), kind, exif=exif)
     assert grey.shape == (240, 200)
     assert mean_difference(grey, draw()) < 3
+
+
+def test_a_colour_image_is_rotated_by_its_exif_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (40, 20), "blue")
+    image.paste("red", (0, 0, 20, 20))
+    planes = image_files.decode_planes(encode(image, "PNG", exif=exif), "a", 3)
+    assert planes.shape == (3, 40, 20)
+    assert (planes[0, :20] == 255).all()
+    assert (planes[2, 20:] == 255).all()
+
+
+def test_a_colour_image_is_put_on_white_where_it_is_transparent():
+    image = Image.new("RGBA", (9, 9), (255, 0, 0, 255))
+    image.putpixel((4, 4), (0, 0, 0, 0))
+    planes = image_files.decode_planes(encode(image), "a", 3)
+    assert planes[:, 4, 4].tolist() == [255, 255, 255]
+    assert planes[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_grey_values_of_16_bits_keep_their_tones_in_colour():
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    planes = image_files.decode_planes(encode(Image.fromarray(ramp)), "a", 3)
+    assert planes.shape == (3, 16, 16)
+    assert len(np.unique(planes)) == 256
+    assert (planes[0] == planes[2]).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])

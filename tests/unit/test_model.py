@@ -5,14 +5,14 @@ import math
 import pickle
 from pathlib import Path
 
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import model
-from mnist_cnn.learning.data import FORM
-from mnist_cnn.networks import Form
 
 import pytest
 import torch
 from clone import ROOT
+from described import DESCRIPTIONS, FORM, MNIST
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_networks import deep_cnn
@@ -24,6 +24,13 @@ ARTICLE = [88, 237], [389]  # the best network of the article that this project 
 def make_network(conv_layers, fc_layers, **options):
     torch.manual_seed(0)
     return deep_cnn(conv_layers, fc_layers, **options)
+
+
+def metadata_of(network):
+    """A data set of the form of a network."""
+    _, height, width, classes = network.form
+    form = {"height": height, "width": width, "classes": tuple(map(str, range(classes)))}
+    return MNIST.metadata().model_copy(update={"object": None} | form)
 
 
 def make_images(count, size=28, seed=1):
@@ -194,13 +201,14 @@ def test_no_images_have_no_predictions():
 )
 def test_a_saved_network_is_restored(network, tmp_path):
     before = copy_state(network)
-    model.save(network, "FashionMNIST", tmp_path / "model.pth")
+    metadata = metadata_of(network)
+    model.save(network, metadata, tmp_path / "model.pth")
     assert network.training
     assert is_unchanged(network, before)
 
     restored, dataset = model.load(tmp_path / "model.pth")
 
-    assert dataset == "FashionMNIST"
+    assert dataset == metadata
     assert (restored.name, restored.config) == (network.name, network.config)
     assert not any(layer.training for layer in restored.modules())
     assert is_unchanged(restored, before)
@@ -211,7 +219,7 @@ def test_a_saved_network_is_restored(network, tmp_path):
 
 def test_the_file_has_plain_values_for_other_programs(tmp_path):
     network = make_used_network()
-    model.save(network, "MNIST", tmp_path / "model.pth")
+    model.save(network, MNIST.metadata(), tmp_path / "model.pth")
 
     content = torch.load(tmp_path / "model.pth", weights_only=True)
 
@@ -223,7 +231,9 @@ def test_the_file_has_plain_values_for_other_programs(tmp_path):
         "dropout": 0.3,
         "crop": 0,
     }
-    assert content["form"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
+    dataset = content["dataset"]
+    assert (dataset["name"], dataset["classes"]) == ("MNIST", [*"0123456789"])
+    assert (dataset["channels"], dataset["height"], dataset["width"]) == (1, 28, 28)
     assert content["state_dict"].keys() == network.state_dict().keys()
     assert is_unchanged(network, content["state_dict"])
 
@@ -231,17 +241,18 @@ def test_the_file_has_plain_values_for_other_programs(tmp_path):
 def test_the_bytes_of_the_file_depend_only_on_the_network(tmp_path):
     paths = [tmp_path / name for name in ("model.pth", "again.pth", "folder/ein Modell.bin")]
     for path in paths:
-        model.save(make_used_network(), "MNIST", path)
+        model.save(make_used_network(), MNIST.metadata(), path)
     model.save(*model.load(paths[0]), tmp_path / "copy.pth")
 
     assert len({path.read_bytes() for path in [*paths, tmp_path / "copy.pth"]}) == 1
 
 
-def test_a_file_of_the_first_release_is_read():
+def test_a_file_of_the_first_release_is_read(monkeypatch):
     """Release 0.1.0 saved `DeepCNN([2], [3], batch_norm=True)`, without a data set."""
+    monkeypatch.chdir(ROOT)  # where the data set is described
     network, dataset = model.load(ROOT / "tests/assets/model_v1.pth")
 
-    assert dataset == "MNIST"
+    assert dataset == MNIST.metadata()
     image = (torch.arange(28 * 28) % 256).reshape(1, 1, 28, 28)
     # fmt: off
     expected = torch.tensor([
@@ -250,6 +261,16 @@ def test_a_file_of_the_first_release_is_read():
     ])
     # fmt: on
     torch.testing.assert_close(network(image)[0].detach(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_with_the_name_of_its_data_set_is_read(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "early.pth").write_bytes(model_file(dataset="KMNIST"))
+    _, dataset = model.load(tmp_path / "early.pth")
+    assert dataset == DESCRIPTIONS["KMNIST"].metadata()
+    (tmp_path / "early.pth").write_bytes(model_file(dataset="../params"))
+    with pytest.raises(UserError, match=r"'\.\./params' is not the name of a data set"):
+        model.load(tmp_path / "early.pth")
 
 
 def dump(content):
@@ -262,6 +283,7 @@ NETWORK = make_used_network()
 WEIGHTS = NETWORK.state_dict()
 BIAS = "classifier.2.bias"
 REMOVED = object()
+METADATA = MNIST.metadata().model_dump(mode="json")
 
 
 def model_file(config=None, /, **changes):
@@ -269,10 +291,9 @@ def model_file(config=None, /, **changes):
     content = {
         "format": "mnist-cnn",
         "version": 2,
-        "dataset": "KMNIST",
+        "dataset": METADATA,
         "network": "deep_cnn",
         "config": NETWORK.config.model_dump() | (config or {}),
-        "form": FORM._asdict(),
         "state_dict": WEIGHTS,
     } | changes
     return dump({key: value for key, value in content.items() if value is not REMOVED})
@@ -282,7 +303,7 @@ def test_the_file_that_the_invalid_ones_differ_from_is_read(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(model_file())
     network, dataset = model.load(path)
-    assert (network.config, dataset) == (NETWORK.config, "KMNIST")
+    assert (network.config, dataset) == (NETWORK.config, MNIST.metadata())
 
 
 NO_TENSORS = "damaged, or not a PyTorch file of plain tensors"
@@ -319,8 +340,9 @@ INVALID = {
     "no configuration": (model_file(config=REMOVED), MISMATCH),
     "an unknown network": (model_file(network="os"), MISMATCH),
     "a list as network": (model_file(network=[]), MISMATCH),
-    "no form": (model_file(form=REMOVED), MISMATCH),
-    "more channels": (model_file(form=FORM._replace(channels=3)._asdict()), MISMATCH),
+    "no data set": (model_file(dataset=REMOVED), MISMATCH),
+    "more channels": (model_file(dataset=METADATA | {"channels": 3, "object": None}), MISMATCH),
+    "fewer classes": (model_file(dataset=METADATA | {"classes": ["0", "1"]}), MISMATCH),
     "an early file without architecture": (model_file(version=1), MISMATCH),
     "no weights": (model_file(state_dict=REMOVED), MISMATCH),
     "text as weights": (model_file(state_dict="weights"), MISMATCH),
@@ -328,7 +350,7 @@ INVALID = {
         model_file(state_dict={name: WEIGHTS[name] for name in WEIGHTS if name != BIAS}),
         MISMATCH,
     ),
-    "a number as data set": (model_file(dataset=3), "has no name of a data set"),
+    "a number as data set": (model_file(dataset=3), MISMATCH),
     "NaN": (model_file(state_dict=WEIGHTS | {BIAS: torch.tensor([0, math.nan, 0])}), NOT_FINITE),
     "infinity": (
         model_file(state_dict=WEIGHTS | {BIAS: torch.tensor([0, 0, -math.inf])}),

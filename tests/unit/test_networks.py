@@ -1,15 +1,24 @@
 """Every network in the folder keeps the promises of `networks.Classifier`."""
 
 from mnist_cnn import networks
+from mnist_cnn.datasets.description import Form, Metadata
 from mnist_cnn.learning import compute, model, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
-from mnist_cnn.networks import Form
 
 import pytest
 import torch
 
 FORM = Form(channels=3, height=16, width=24, classes=4)
+METADATA = Metadata(
+    name="colours",
+    title="Colours",
+    noun="colour",
+    channels=3,
+    height=16,
+    width=24,
+    classes=("black", "grey", "light", "white"),
+)
 SMALL = {"deep_cnn": {"conv1_out_channels": 4}, "residual": {"width": 4}}
 
 
@@ -38,7 +47,7 @@ def test_these_are_the_networks():
 def test_a_network_learns_colour_images_of_any_size_and_gives_the_same_bytes_twice(name, tmp_path):
     for path in (tmp_path / "first.pth", tmp_path / "second.pth"):
         network, accuracy = train(name)
-        model.save(network, "colours", path)
+        model.save(network, METADATA, path)
 
     assert accuracy > 0.9
     assert (tmp_path / "first.pth").read_bytes() == (tmp_path / "second.pth").read_bytes()

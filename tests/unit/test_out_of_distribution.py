@@ -17,7 +17,7 @@ def test_each_kind_of_unusual_image_is_what_its_name_says():
     }
     for name, pixel in (("all black", 0), ("all grey", 128), ("all white", 255)):
         assert kinds[name].unique().tolist() == [pixel]
-    assert torch.equal(kinds["digits, black on white"], 255 - IMAGES)
+    assert torch.equal(kinds["digits, inverted"], 255 - IMAGES)
     noise = kinds["uniform noise"]
     assert noise.unique().tolist() == list(range(256))
     assert noise.float().mean() == pytest.approx(127.5, abs=1)

@@ -2,16 +2,16 @@
 
 import gzip
 
-from mnist_cnn.datasets import idx
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS
+from mnist_cnn.datasets import arrays, idx, image_files
 from mnist_cnn.errors import UserError
-from mnist_cnn.inference import image_files, preprocessing
+from mnist_cnn.inference import preprocessing
 from mnist_cnn.learning import data, model
 
 import numpy as np
 import pytest
 import torch
 from clone import ROOT
+from described import DESCRIPTIONS
 from drawings import draw, encode, mean_difference
 from examples import FASHION, on_fashion
 from hypothesis import assume, given
@@ -24,14 +24,14 @@ BEST_MODEL = ROOT / "models/best_model.pth"
 
 def preprocess(image, *, object_size=20, strokes=True):
     return preprocessing.preprocess(
-        np.asarray(image), "image", object_size=object_size, strokes=strokes
+        np.asarray(image), "image", size=28, object_size=object_size, strokes=strokes
     )
 
 
 @pytest.fixture(scope="module")
 def mnist():
     """Every tenth image of the test set, `uint8 (1000, 1, 28, 28)`, and its label."""
-    return data.load("test", ROOT / idx.folder("MNIST")).select(torch.arange(0, 10_000, 10))
+    return data.load("test", ROOT / arrays.folder("MNIST")).select(torch.arange(0, 10_000, 10))
 
 
 def close_crop():
@@ -201,13 +201,13 @@ def test_objects_without_strokes_keep_their_grey_levels():
 
 @on_fashion
 def test_products_on_paper_look_like_those_of_fashion_mnist():
-    description = DESCRIPTIONS["FashionMNIST"]
+    wanted = DESCRIPTIONS["FashionMNIST"].object
     content = gzip.decompress((FASHION / "t10k-images-idx3-ubyte.gz").read_bytes())
     correlations = []
     for product in idx.decode_array(content, "images")[::100]:
         image = Image.new("L", (300, 260), 255)
         enlarged = Image.fromarray(255 - product).resize((196, 196), Image.Resampling.BICUBIC)
         image.paste(enlarged, (60, 30))
-        pixels = preprocess(image, object_size=description.object_size, strokes=description.strokes)
+        pixels = preprocess(image, object_size=wanted.size, strokes=wanted.strokes)
         correlations.append(np.corrcoef(pixels.ravel(), product.ravel())[0, 1])
     assert np.median(correlations) > 0.85  # with the object size of a digit, 0.5

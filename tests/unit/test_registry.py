@@ -4,7 +4,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from mnist_cnn import stores
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS
 from mnist_cnn.errors import UserError
 from mnist_cnn.tracking import registry
 from mnist_cnn.tracking.run import resume_run
@@ -12,6 +11,7 @@ from mnist_cnn.tracking.run import resume_run
 import mlflow
 import pytest
 import torch
+from described import DESCRIPTIONS
 from small_networks import deep_cnn
 
 MODEL = Path("models/best_model.pth")

@@ -47,6 +47,8 @@ def test_the_best_of_equal_trials_is_the_first(order):
 def test_a_loss_is_best_where_it_is_lowest():
     loss = Objective(metric="validation_loss", direction="minimize")
     assert best(TRIALS, loss).number == 0
+    training = Objective(metric="train_loss", direction="minimize")
+    assert summary(TRIALS, training)["train_loss"] == 1.0
 
 
 @pytest.mark.parametrize("trials", [[], [TRIALS[1], TRIALS[3]]], ids=["none", "others"])

@@ -3,11 +3,11 @@
 from itertools import islice
 
 from mnist_cnn.learning import compute, data, model, training
-from mnist_cnn.learning.data import FORM
 from mnist_cnn.learning.hyperparameters import parse
 
 import pytest
 import torch
+from described import FORM
 
 EPOCHS = 3
 

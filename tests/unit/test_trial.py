@@ -4,10 +4,10 @@ from functools import partial
 from itertools import islice
 
 from mnist_cnn.learning import data, training
-from mnist_cnn.learning.data import FORM
 from mnist_cnn.search import trial
 
 import pytest
+from described import FORM
 from optuna.trial import create_trial
 from studies import bowl, make_tune
 

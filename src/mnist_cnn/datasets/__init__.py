@@ -1,1 +1,1 @@
-"""Data sets: their sources, their IDX files and their descriptions."""
+"""Data sets: their descriptions, their sources, and the arrays made from them."""

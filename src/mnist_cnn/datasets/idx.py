@@ -1,68 +1,27 @@
-"""The four IDX files of MNIST and of data sets of its form, as NumPy arrays."""
+"""The four IDX files of MNIST and of data sets of its form, as arrays."""
 
 import math
-from pathlib import Path
 
+from mnist_cnn.datasets.arrays import Arrays
 from mnist_cnn.errors import UserError
 
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGE_SIZE = 28  # pixels, height and width
-CLASSES = 10
-
-FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
-"""Images and labels of each split."""
-
 # In the magic number, the third byte is the type and the fourth the number of dimensions.
 _UNSIGNED_BYTE = 0x08
 
 
-def folder(dataset: str) -> Path:
-    """The folder with the files of a data set, the same as torchvision's."""
-    return Path("data", dataset, "raw")
+def decode(images: bytes, labels: bytes, name: str) -> Arrays:
+    """Decode a file of grey images and a file of labels.
 
-
-def paths(split: str, raw: Path) -> tuple[Path, Path]:
-    """The files with the images and the labels of the split `train` or `test`."""
-    images, labels = FILES[split]
-    return raw / images, raw / labels
-
-
-def read(split: str, raw: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images and labels of the split `train` or `test`; see `decode`.
-
-    Raises `UserError` if a file is missing or invalid.
-    """
-    images, labels = paths(split, raw)
-    try:
-        return decode(images.read_bytes(), labels.read_bytes(), split)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: missing; `dvc repro download` gets it") from None
-
-
-def decode(images: bytes, labels: bytes, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Decode a file of images and a file of labels.
-
-    Returns:
-        Images `uint8 (n, 28, 28)`, 0 black to 255 white, and labels `uint8 (n,)`, 0 to 9.
-
-    Raises `UserError`, naming `name`, unless there are as many 28 × 28 images as labels in range.
+    Raises `UserError`, naming `name`, unless both are IDX files and the images have two dimensions.
     """
     pixels = decode_array(images, f"{name} images")
     classes = decode_array(labels, f"{name} labels")
-    if pixels.ndim != 3 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise UserError(
-            f"{name} images: shape {pixels.shape}, expected (n, {IMAGE_SIZE}, {IMAGE_SIZE})"
-        )
-    if classes.shape != pixels.shape[:1]:
-        raise UserError(f"{name}: {len(pixels)} images but labels of shape {classes.shape}")
-    if classes.size and classes.max() >= CLASSES:
-        raise UserError(f"{name} labels: found {classes.max()}, expected 0 to {CLASSES - 1}")
-    return pixels, classes
+    if pixels.ndim != 3:
+        raise UserError(f"{name} images: shape {pixels.shape}, expected (n, height, width)")
+    return Arrays(pixels[:, np.newaxis], classes.astype(np.int64))
 
 
 def decode_array(content: bytes, name: str) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from mnist_cnn import yaml_files
+from mnist_cnn.datasets.description import Name
 from mnist_cnn.yaml_files import Section
 
 from pydantic import BaseModel, Field, PositiveFloat
@@ -12,13 +13,13 @@ from pydantic import BaseModel, Field, PositiveFloat
 class Download(Section):
     """Which data set, and where to get it."""
 
-    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
-    """A name of torchvision's. It is part of the data's path in `dvc.yaml`."""
+    dataset: Name
+    """The name of a file in `datasets/`, and of the folder in `data/`."""
     sources: Annotated[
         tuple[Literal["folder", "mirrors", "package_index"], ...],
         Field(min_length=1, strict=False),
     ]
-    """Tried in this order."""
+    """Where the files of MNIST and its family are looked for, in this order."""
     timeout: PositiveFloat
     """Seconds to wait for an answer before the next source is tried."""
 

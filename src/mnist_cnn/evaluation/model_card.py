@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
 
-from mnist_cnn.datasets.descriptions import Description
+from mnist_cnn.datasets.description import Description
 from mnist_cnn.evaluation.markdown import interval, table
 from mnist_cnn.evaluation.parts import Part
-from mnist_cnn.networks import Form
-
-FULL_TEST_SET = 10_000
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,6 @@ class Facts:
     """What the card reports."""
 
     dataset: Description
-    form: Form
-    """Of the images."""
     architecture: str
     """Sentences about the network."""
     hyperparameters: Mapping[str, Any]
@@ -38,6 +33,8 @@ class Facts:
     """Values and text of the section Evaluation."""
     unusual_images: Mapping[str, tuple[float, float]]
     """For each kind, the mean confidence and the fraction above 0.99."""
+    complete: bool
+    """Whether the whole test set was used."""
     inputs: Mapping[str, str]
     """The MD5 of the model file and of the files that it was made from, by path."""
 
@@ -45,9 +42,13 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card as Markdown."""
     summary, training = facts.summary, facts.training
-    dataset, form = facts.dataset, facts.form
+    dataset, form = facts.dataset, facts.dataset.form
     ends = interval(summary["accuracy_low"], summary["accuracy_high"])
     level = f"{100 * facts.confidence:.6g}%"
+    colour, scale = {
+        1: ("grey", "0 black to 255 white"),
+        3: ("colour", "red, green and blue from 0 to 255"),
+    }[form.channels]
     shape = f"(n, {form.channels}, {form.height}, {form.width})"
     architecture = fill(
         f"- **Architecture**: {training['parameters']:,} parameters. {facts.architecture}",
@@ -69,6 +70,15 @@ def render(facts: Facts) -> str:
             for kind, (mean, high) in facts.unusual_images.items()
         ),
     )
+    tested = "\n".join(
+        [
+            f"Evaluated on {summary['examples']:,} images of the test set of {dataset.title}.",
+            *filter(None, [dataset.test_set]),
+            f"Intervals are Wilson's, at the {level} level.",
+        ]
+    )
+    origin = f"\n{dataset.origin}\n" if dataset.origin else ""
+    citation = f"\n## Citation\n\n{dataset.citation}\n" if dataset.citation else ""
     inputs = table(("file", "MD5"), facts.inputs.items())
     return f"""\
 ---
@@ -78,19 +88,19 @@ def render(facts: Facts) -> str:
 
 # {dataset.model}
 
-A convolutional network that classifies the {dataset.subject} in an image. Its accuracy is
+A network that classifies the {dataset.subject} in an image. Its accuracy is
 **{summary["accuracy"]:.2%}** on {summary["examples"]:,} test images ({level} interval {ends}).
 
 ## Model details
 
-- **Input**: grey images of {form.height} × {form.width} pixels, `uint8 {shape}`, 0 black to 255
-  white, with a bright {dataset.noun} on black. The model normalises them itself.
+- **Input**: {colour} images of {form.height} × {form.width} pixels, `uint8 {shape}`, {scale}. The
+  model normalises them itself.
 - **Output**: {form.classes} logits for each image, one for each class:
   {", ".join(dataset.classes)}.
   Their softmax is the confidence.
 {architecture}
-- **File**: `models/best_model.pth` has the network's name, configuration and weights, and the name
-  of the data set, for `torch.load(weights_only=True)`.
+- **File**: `models/best_model.pth` has the network's name, configuration and weights, and the form
+  and classes of the data set, for `torch.load(weights_only=True)`.
 - **Licence**: MIT. The data set has {dataset.licence}.
 
 ## Intended use
@@ -113,10 +123,9 @@ probabilities = model.predict(network, images)  # uint8 {shape} to float64 (n, {
 
 ## Training
 
-Trained on {training["examples"]:,} images of the training set of {dataset.name} for {epochs}. Some
+Trained on {training["examples"]:,} images of the training set of {dataset.title} for {epochs}. Some
 hyperparameters were tuned on a validation set taken from the training set (`reports/tune/`), never
-on the test set; the others were fixed. The width of a layer counts only if the network has that
-layer.
+on the test set; the others were fixed.
 
 {hyperparameters}
 
@@ -124,20 +133,17 @@ Training accuracy in the last epoch, on augmented images: {training["train_accur
 
 ## Evaluation
 
-Evaluated on {summary["examples"]:,} images of the test set of {dataset.name}. {dataset.test_set}
-Intervals are Wilson's, at the {level} level.
+{tested}
 
 {evaluation}
 
 ## Limits
 
-Confidence on images unlike those of {dataset.name}. Only the last kind shows {dataset.noun}s at
-all. Rely on the confidence only for images like those of {dataset.name}.
+Confidence on images unlike those of {dataset.title}. Only the last kind shows {dataset.noun}s at
+all. Rely on the confidence only for images like those of {dataset.title}.
 
 {unusual}
-
-{dataset.origin}
-
+{origin}
 ## Lineage
 
 {inputs}
@@ -145,11 +151,7 @@ all. Rely on the confidence only for images like those of {dataset.name}.
 The model's run in MLflow has the git commit, the versions of all packages and the hardware. With
 that run in the store, `python src/reproduce.py models/best_model.pth` reproduces the model and
 compares it byte for byte.
-
-## Citation
-
-{dataset.citation}
-"""
+{citation}"""
 
 
 def _header(facts: Facts) -> str:
@@ -163,15 +165,19 @@ def _header(facts: Facts) -> str:
         "license": "mit",
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
-        "tags": [dataset.name.lower(), "cnn", "optuna", "mlflow", "dvc"],
-        "datasets": [dataset.hugging_face_id],
+        "tags": [dataset.title.lower(), "cnn", "optuna", "mlflow", "dvc"],
+        **({"datasets": [dataset.hugging_face_id]} if dataset.hugging_face_id else {}),
         "metrics": ["accuracy", "f1"],
     }
     # On part of the test set, metrics cannot be compared with those of other models.
-    if facts.summary["examples"] == FULL_TEST_SET:
+    if facts.complete:
         result = {
             "task": {"type": "image-classification"},
-            "dataset": {"name": dataset.name, "type": dataset.hugging_face_id, "split": "test"},
+            "dataset": {
+                "name": dataset.title,
+                "type": dataset.hugging_face_id or dataset.name,
+                "split": "test",
+            },
             "metrics": results,
         }
         header["model-index"] = [{"name": dataset.model, "results": [result]}]

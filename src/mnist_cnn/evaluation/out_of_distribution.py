@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def unusual_images(images: Tensor, noun: str, seed: int) -> dict[str, Tensor]:
-    """Kinds of unusual images by name, each `uint8 (n, 1, height, width)`.
+    """Kinds of unusual images by name, each `uint8 (n, channels, height, width)`.
 
     Args:
-        images: of the data set, `uint8 (m, 1, height, width)`, white on black.
+        images: of the data set, `uint8 (m, channels, height, width)`.
         noun: what an image of the data set shows.
         seed: of the noise.
     """
@@ -23,7 +23,7 @@ def unusual_images(images: Tensor, noun: str, seed: int) -> dict[str, Tensor]:
         "all grey": torch.full_like(images[:1], 128),
         "all white": torch.full_like(images[:1], 255),
         "uniform noise": noise,
-        f"{noun}s, black on white": 255 - images,
+        f"{noun}s, inverted": 255 - images,
     }
 
 

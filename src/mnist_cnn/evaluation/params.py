@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from mnist_cnn.learning.params import Size
 from mnist_cnn.yaml_files import Section
 
 from pydantic import Field, PositiveInt
@@ -12,8 +13,8 @@ class Evaluate(Section):
 
     threads: PositiveInt
     """Threads of PyTorch. Their number decides the order of sums, so it changes the result."""
-    test_size: Annotated[int, Field(ge=10, le=10_000)]
-    """Number of test images; of 10 or more, each class has one at least."""
+    test_size: Size
+    """Number of test images; each class must have one at least."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Confidence level of the intervals."""
     calibration_bins: PositiveInt

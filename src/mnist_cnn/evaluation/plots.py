@@ -121,11 +121,12 @@ def _corner_size(curves: Mapping[str, Any], least: float, factor: float) -> floa
 def _plot_curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], area: str) -> None:
     for number, (name, curve) in enumerate(curves.items()):
         average = name in ("micro", "macro")
+        style = ("-", "-.")[(number + number // len(_CLASS_COLOURS)) % 2]
         axes.plot(
             curve.x,
             curve.y,
             color="black" if average else _CLASS_COLOURS[number % len(_CLASS_COLOURS)],
-            linestyle={"micro": "--", "macro": ":"}.get(name, ("-", "-.")[number % 2]),
+            linestyle={"micro": "--", "macro": ":"}.get(name, style),
             linewidth=2 if average else 1.4,
             label=f"{name if average else classes[int(name)]}  {area} {curve.area:.5f}",
         )

@@ -4,12 +4,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mnist_cnn import faults, files
+from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation.params import Evaluate
 from mnist_cnn.evaluation.parts import PARTS, Part, Predicted
 
 
 def compute(predicted: Predicted, evaluate: Evaluate) -> list[Part]:
-    """All parts of the evaluation."""
+    """All parts of the evaluation. Raises `UserError` if a class does not occur."""
+    absent = set(range(len(predicted.classes))) - set(predicted.labels.tolist())
+    if absent:
+        names = ", ".join(predicted.classes[label] for label in sorted(absent))
+        raise UserError(f"no test image shows {names}; raise evaluate.test_size")
     faults.point("test set predicted")
     return [part(predicted, evaluate) for part in PARTS]
 

@@ -4,12 +4,14 @@ from functools import partial
 from typing import Any
 
 from mnist_cnn import console, loopback
+from mnist_cnn.datasets import image_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference.predictor import Predictor
 
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 SIDE = 400  # of the canvas, in pixels
 BRUSH = 14  # radius in pixels; suits digits of half the height of the canvas and more
@@ -55,34 +57,23 @@ def serve(predictor: Predictor, port: int) -> None:
 
 def _build(predictor: Predictor) -> gr.Blocks:
     dataset = predictor.dataset
-    task = f"draw a {dataset.noun}"
+    task = f"draw a {dataset.noun}" if dataset.object else "choose an image"
     parameters = sum(weight.numel() for weight in predictor.model.parameters())
     # Drawings pass through files, which are deleted after ten minutes.
     page = gr.Blocks(title=task.capitalize(), analytics_enabled=False, delete_cache=(600, 600))
     with page:
         gr.Markdown(
             f"# {task.capitalize()}\n"
-            f"A network with {parameters:,} parameters, trained on {dataset.name}, classifies the "
-            "drawing after each stroke."
+            f"A network with {parameters:,} parameters, trained on {dataset.title}, classifies the "
+            f"{'drawing after each stroke' if dataset.object else 'image'}."
         )
         with gr.Row():
             with gr.Column(scale=4):
-                canvas = gr.Sketchpad(
-                    PAPER,
-                    label="Canvas",
-                    image_mode="L",
-                    canvas_size=(SIDE, SIDE),
-                    height="min(460px, 90vw)",
-                    brush=gr.Brush(default_size=BRUSH, colors=["#000000"], color_mode="fixed"),
-                    layers=False,
-                    transforms=(),
-                    buttons=[],
-                    elem_id="canvas",
-                )
+                canvas = _canvas() if dataset.object else _upload()
                 clear = gr.Button("Clear")
             with gr.Column(scale=2, min_width=280):
                 seen = gr.Image(
-                    label="Input of the network: 28 × 28 pixels",
+                    label=f"Input of the network: {dataset.height} × {dataset.width} pixels",
                     format="png",
                     height=280,
                     buttons=[],
@@ -90,29 +81,63 @@ def _build(predictor: Predictor) -> gr.Blocks:
                 )
             with gr.Column(scale=3):
                 predicted = gr.Label(task, label="Prediction", num_top_classes=10)
-        canvas.input(
+        changed = canvas.input if dataset.object else canvas.change
+        changed(
             partial(_predict, predictor, task),
             canvas,
             [seen, predicted],
             show_progress="hidden",
             trigger_mode="always_last",  # do not miss a stroke drawn during a prediction
         )
-        gr.on([clear.click, canvas.clear], lambda: PAPER, None, canvas, show_progress="hidden")
+        empty = PAPER if dataset.object else None
+        gr.on([clear.click, canvas.clear], lambda: empty, None, canvas, show_progress="hidden")
     return page
 
 
-def _predict(
-    predictor: Predictor, task: str, layers: dict[str, Any]
-) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
-    """The input of the network for a drawing, `uint8 (28, 28)`, and the class probabilities.
+def _canvas() -> gr.Sketchpad:
+    return gr.Sketchpad(
+        PAPER,
+        label="Canvas",
+        image_mode="L",
+        canvas_size=(SIDE, SIDE),
+        height="min(460px, 90vw)",
+        brush=gr.Brush(default_size=BRUSH, colors=["#000000"], color_mode="fixed"),
+        layers=False,
+        transforms=(),
+        buttons=[],
+        elem_id="canvas",
+    )
 
-    For an empty drawing, no input and the `task`.
+
+def _upload() -> gr.Image:
+    return gr.Image(
+        label="Image",
+        image_mode="RGB",
+        sources=["upload", "clipboard"],
+        height="min(460px, 90vw)",
+        elem_id="canvas",
+    )
+
+
+def _predict(
+    predictor: Predictor, task: str, given: dict[str, Any] | NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
+    """The input of the network for a drawing or an image, and the class probabilities.
+
+    For an empty drawing and no image, no input and the `task`.
     """
-    drawing = layers["composite"]
-    try:
+    if predictor.dataset.object:
+        drawing = given["composite"] if isinstance(given, dict) else None
         # Gradio sends no image for a canvas from which even the background was erased.
-        pixels = predictor.preprocess(PAPER if drawing is None else drawing, "the canvas")
+        planes = (PAPER if drawing is None else drawing)[np.newaxis]
+    elif given is None or isinstance(given, dict):
+        return None, task
+    else:
+        planes = image_files.planes(Image.fromarray(given), predictor.dataset.channels)
+    try:
+        pixels = predictor.preprocess(planes, "the canvas")
     except UserError:
         return None, task
     (probabilities,) = predictor.predict(pixels[np.newaxis]).tolist()
-    return pixels[0], dict(zip(predictor.dataset.classes, probabilities, strict=True))
+    shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    return shown, dict(zip(predictor.dataset.classes, probabilities, strict=True))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
+from mnist_cnn.datasets import image_files
+from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
-from mnist_cnn.inference import image_files
 from mnist_cnn.inference.preprocessing import preprocess
 from mnist_cnn.learning import model
-from mnist_cnn.learning.data import FORM
 from mnist_cnn.networks import Classifier
 
 import numpy as np
@@ -25,7 +24,7 @@ STANDARD_INPUT = "-"
 
 
 class Prediction(NamedTuple):
-    """The input of the network, `uint8 (1, 28, 28)`, and its probabilities, `float64 (10,)`."""
+    """The input of the network, `uint8 (channels, height, width)`, and `float64 (classes,)`."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -39,22 +38,32 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model, and the description of the data set that it was trained on."""
+    """A model, and the data set that it was trained on."""
 
     model: Classifier
-    dataset: Description
+    dataset: Metadata
 
-    def preprocess(self, grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
-        """The input of the network, `uint8 (1, 28, 28)`, for grey values `(height, width)`.
+    def preprocess(self, planes: NDArray[Any], name: str) -> NDArray[np.uint8]:
+        """The input of the network for an image of any size.
 
-        Raises `UserError`, naming `name`, if the image shows nothing.
+        Args:
+            planes: `(channels, height, width)`, 0 to 255.
+            name: the name of the image in messages.
+
+        Returns:
+            `uint8 (channels, height, width)` of the size of the data set.
+
+        Raises `UserError`, naming `name`, if an object is wanted and the image shows nothing.
         """
+        form, wanted = self.dataset.form, self.dataset.object
+        if wanted is None:
+            return image_files.resize(planes.astype(np.uint8), form.height, form.width)
         return preprocess(
-            grey, name, object_size=self.dataset.object_size, strokes=self.dataset.strokes
+            planes[0], name, size=form.height, object_size=wanted.size, strokes=wanted.strokes
         )
 
     def predict(self, inputs: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities `float64 (n, 10)` of inputs `uint8 (n, 1, 28, 28)`."""
+        """Probabilities `float64 (n, classes)` of inputs `uint8 (n, channels, height, width)`."""
         probabilities: NDArray[np.float64] = model.predict(
             self.model, torch.from_numpy(inputs)
         ).numpy()
@@ -68,7 +77,7 @@ class Predictor:
         inputs, errors = [], []
         for name in names:
             try:
-                inputs.append((name, self.preprocess(_read(name), name)))
+                inputs.append((name, self.preprocess(self._read(name), name)))
             except UserError as error:
                 errors.append(error)
         if not inputs:
@@ -78,11 +87,12 @@ class Predictor:
             Prediction(*pair, row) for pair, row in zip(inputs, probabilities, strict=True)
         ], errors
 
-
-def _read(name: str) -> NDArray[np.uint8]:
-    if name == STANDARD_INPUT:
-        return image_files.decode(sys.stdin.buffer.read(image_files.MAX_BYTES + 1), name)
-    return image_files.read(Path(name))
+    def _read(self, name: str) -> NDArray[np.uint8]:
+        channels = self.dataset.channels
+        if name == STANDARD_INPUT:
+            content = sys.stdin.buffer.read(image_files.MAX_BYTES + 1)
+            return image_files.decode_planes(content, name, channels)
+        return image_files.read_planes(Path(name), channels)
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -103,19 +113,9 @@ def load(name: str) -> Predictor:
     if name == DEFAULT_MODEL and not Path(name).exists():
         raise UserError(f"{name}: missing; `make repro` in the root of the project creates it")
     if name.endswith(".pth"):
-        return _load(Path(name), name)
+        return Predictor(*model.load(Path(name)))
     # MLflow takes seconds to import, and a file does not need it.
     from mnist_cnn.tracking import registry  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
-        return _load(registry.download_model(name, Path(folder)), name)
-
-
-def _load(path: Path, name: str) -> Predictor:
-    network, dataset = model.load(path)
-    if dataset not in DESCRIPTIONS:
-        raise UserError(f"{name}: trained on {dataset!r}, which this release does not know")
-    description = DESCRIPTIONS[dataset]
-    if network.form != FORM:
-        raise UserError(f"{name}: made for {network.form}, but {dataset} has {FORM}")
-    return Predictor(network, description)
+        return Predictor(*model.load(registry.download_model(name, Path(folder))))

@@ -6,7 +6,6 @@ An image holds one object (a digit, or another class of the data set), and nothi
 from collections.abc import Sequence
 from typing import Any
 
-from mnist_cnn.datasets.idx import IMAGE_SIZE
 from mnist_cnn.errors import UserError
 
 import numpy as np
@@ -26,9 +25,9 @@ _NEIGHBOURS = np.ones((3, 3), bool)
 
 
 def preprocess(
-    grey: NDArray[Any], name: str, *, object_size: int, strokes: bool
+    grey: NDArray[Any], name: str, *, size: int, object_size: int, strokes: bool
 ) -> NDArray[np.uint8]:
-    """Convert an image to an input of the network: `uint8 (1, 28, 28)`, white on black.
+    """Convert an image to an input of the network: `uint8 (1, size, size)`, white on black.
 
     As LeCun, Cortes and Burges describe MNIST (http://yann.lecun.com/exdb/mnist/), a digit is
     scaled with anti-aliasing to fit 20 × 20 pixels, aspect ratio kept, and shifted by whole pixels
@@ -39,7 +38,8 @@ def preprocess(
         grey: `(height, width)`, 0 to 255: a dark object on a lighter background, or a light one on
             a darker. The background is what most of the border shows. It can be shaded.
         name: the name of the image in messages.
-        object_size: pixels of the longer side of the object in the result, up to 28; 20 in MNIST.
+        size: pixels of each side of the result; 28 in MNIST.
+        object_size: pixels of the longer side of the object in the result; 20 in MNIST.
         strokes: whether the object is drawn with strokes, which become white. Else it keeps its
             grey levels, as differences from the background.
 
@@ -56,9 +56,9 @@ def preprocess(
         levels = ink.clip(max=255).round().astype(np.uint8)
         scaled = _scale(levels[_bounding_box(levels, MIN_CONTRAST)], object_size)
     if scaled.max() < MIN_CONTRAST:  # specks that vanish at this size
-        raise UserError(f"{name}: shows nothing at {IMAGE_SIZE} × {IMAGE_SIZE} pixels")
+        raise UserError(f"{name}: shows nothing at {size} × {size} pixels")
     # Fashion-MNIST is centred by its bounding box, but accuracy is higher this way there, too.
-    return _centre(scaled.round().astype(np.uint8))[np.newaxis]
+    return _centre(scaled.round().astype(np.uint8), size)[np.newaxis]
 
 
 def _ink(grey: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -155,14 +155,14 @@ def _whiten(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     return whitened
 
 
-def _centre(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Place in 28 × 28 pixels with the centre of mass at pixel 14, or as near to it as possible."""
-    field = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+def _centre(levels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Place in a square with the centre of mass in the middle, or as near to it as possible."""
+    field = np.zeros((size, size), np.uint8)
     place = []
     for axis, side in enumerate(levels.shape):
         mass = levels.sum(axis=1 - axis)
-        start = round(IMAGE_SIZE / 2 - mass @ np.arange(side) / mass.sum())
-        start = min(max(start, 0), IMAGE_SIZE - side)
+        start = round(size / 2 - mass @ np.arange(side) / mass.sum())
+        start = min(max(start, 0), size - side)
         place.append(slice(start, start + side))
     field[tuple(place)] = levels
     return field

@@ -1,26 +1,27 @@
 """Examples as tensors in memory: loading, splitting, selecting a batch."""
 
-import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
+from mnist_cnn.datasets.arrays import Arrays
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import UserError
-from mnist_cnn.networks import Form
 
-import numpy as np
 import torch
 from torch import Tensor
 
-FORM = Form(channels=1, height=idx.IMAGE_SIZE, width=idx.IMAGE_SIZE, classes=idx.CLASSES)
-"""Of every data set."""
-
 
 class Examples(NamedTuple):
-    """Images `uint8 (n, 1, 28, 28)`, 0 black to 255 white, and labels `int64 (n,)`, 0 to 9."""
+    """Images `uint8 (n, channels, height, width)`, 0 to 255, and labels `int64 (n,)` from 0."""
 
     images: Tensor
     labels: Tensor
+
+    @property
+    def form(self) -> Form:
+        """The form of the images, and the number of classes; every class must occur."""
+        return Arrays(self.images.numpy(), self.labels.numpy()).form
 
     def select(self, indices: Tensor) -> "Examples":
         """The examples at `indices`, copied."""
@@ -28,24 +29,20 @@ class Examples(NamedTuple):
 
     def digest(self) -> str:
         """The MD5 of all pixels and labels, in hexadecimal. The examples must be on the CPU."""
-        content = hashlib.md5(self.images.numpy().tobytes(), usedforsecurity=False)
-        content.update(self.labels.numpy().tobytes())
-        return content.hexdigest()
+        return Arrays(self.images.numpy(), self.labels.numpy()).digest()
 
     def to(self, device: torch.device) -> "Examples":
         """The same examples on `device`."""
         return Examples(self.images.to(device), self.labels.to(device))
 
 
-def load(split: str, raw: Path) -> Examples:
-    """Load the split `train` or `test` from the folder `raw`.
+def load(split: str, folder: Path) -> Examples:
+    """The split `train` or `test` of the data set in a folder.
 
-    Raises `UserError` if a file is missing or invalid.
+    Images stay on disk until they are used. Raises `UserError` if a file is missing or invalid.
     """
-    images, labels = idx.read(split, raw)
-    return Examples(
-        torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
-    )
+    found = arrays.read(split, folder)
+    return Examples(torch.from_numpy(found.images), torch.from_numpy(found.labels))
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
@@ -65,17 +62,23 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     return shuffled[position[shuffled].argsort(stable=True)]
 
 
-def subset(examples: Examples, sizes: tuple[int, ...], seed: int) -> tuple[Examples, ...]:
+def subset(
+    examples: Examples, sizes: tuple[int | Literal["all"], ...], seed: int
+) -> tuple[Examples, ...]:
     """Disjoint stratified subsets of the given sizes, each in the order of the whole.
 
-    `seed` decides which examples are in which subset.
+    `seed` decides which examples are in which subset. The size `all` means all that are left; a
+    subset with every example is not copied.
 
     Raises `UserError` if there are fewer examples than the sizes add up to.
     """
-    if sum(sizes) > len(examples.labels):
-        raise UserError(
-            f"{' + '.join(map(str, sizes))} examples wanted, but there are {len(examples.labels)}"
-        )
+    total = len(examples.labels)
+    left = total - sum(size for size in sizes if size != "all")
+    if left < sizes.count("all"):
+        raise UserError(f"{' + '.join(map(str, sizes))} examples wanted, but there are {total:,}")
+    counts = [left if size == "all" else size for size in sizes]
+    if counts == [total]:
+        return (examples,)
     order = stratified_order(examples.labels, seed)
-    parts = order[: sum(sizes)].split(sizes)
+    parts = order[: sum(counts)].split(counts)
     return tuple(examples.select(part.sort().values) for part in parts)

@@ -4,6 +4,7 @@ In files they are flat, so that each can be fixed or tuned. Each belongs to one 
 loop, or the network, optimiser, schedule or augmentation with its name.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,14 @@ def parse(flat: Mapping[str, Any], network: str) -> Hyperparameters:
     models: dict[str, type[Section]] = {"loop": Loop}
     for kind, (classes, default) in _KINDS.items():
         name = rest.pop(kind, default)
-        if name in classes:
+        if isinstance(name, str) and name in classes:
             models[kind] = classes[name]
         else:
             errors.append(f"{kind}: {name!r} is unknown; there are {', '.join(classes)}")
     models["config"] = networks.config(network)
+    for name, count in Counter(name for m in models.values() for name in m.model_fields).items():
+        if count > 1:
+            raise ValueError(f"{name} is a hyperparameter of two parts; rename one of them")
     for part, model in models.items():
         names = rest.keys() if part == "config" else rest.keys() & model.model_fields.keys()
         options = {name: rest.pop(name) for name in list(names)}

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import faults, networks
+from mnist_cnn.datasets import description
+from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
-from mnist_cnn.networks import Classifier, Form
+from mnist_cnn.networks import Classifier
 
 import torch
 from torch import Tensor
@@ -26,22 +28,21 @@ def predict(model: Classifier, images: Tensor, batch_size: int = 250) -> Tensor:
     return torch.cat([model(batch).double().softmax(1) for batch in images.split(batch_size)])
 
 
-def save(model: Classifier, dataset: str, path: Path) -> None:
+def save(model: Classifier, dataset: Metadata, path: Path) -> None:
     """Write a model for `torch.load(weights_only=True)`, as plain values and tensors.
 
     Args:
         model: on any device.
-        dataset: the name of the data set that it was trained on, which defines its classes.
+        dataset: what it was trained on.
         path: the file.
     """
     faults.point("model trained")
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "dataset": dataset,
+        "dataset": dataset.model_dump(mode="json"),
         "network": model.name,
         "config": model.config.model_dump(mode="json"),
-        "form": model.form._asdict(),
         "state_dict": {
             name: value.cpu().contiguous() for name, value in model.state_dict().items()
         },
@@ -52,12 +53,11 @@ def save(model: Classifier, dataset: str, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load(path: Path) -> tuple[Classifier, str]:
+def load(path: Path) -> tuple[Classifier, Metadata]:
     """Read a `.pth` without executing code from it.
 
     Returns:
-        The model, in evaluation mode, on the CPU, and the name of the data set that it was trained
-        on: `MNIST` if the file, of an early version, has none.
+        The model, in evaluation mode, on the CPU, and the data set that it was trained on.
 
     Raises `UserError` if the file is missing or was not written by `save`.
     """
@@ -77,26 +77,33 @@ def load(path: Path) -> tuple[Classifier, str]:
             f"{path}: format version {version!r}, but this release reads 1 to {VERSION}"
         )
     try:
-        if version == 1:
-            content |= _upgrade(content["architecture"])
-        name, form = content["network"], Form(**content["form"])
+        content = _upgrade(content, version)
+        name, dataset = content["network"], Metadata.model_validate(content["dataset"])
         config = networks.config(name).model_validate(content["config"])
-        model = networks.build(name, config, form)
+        model = networks.build(name, config, dataset.form)
         model.load_state_dict(content["state_dict"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: network and weights do not match ({reason})") from None
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
         raise UserError(f"{path}: has weights that are not finite")
-    dataset = content.get("dataset", "MNIST")
-    if not isinstance(dataset, str):
-        raise UserError(f"{path}: has no name of a data set")
     return model.eval(), dataset
 
 
-def _upgrade(architecture: dict[str, Any]) -> dict[str, Any]:
-    """The network of a file of version 1, which knew one class and square grey images."""
-    config = dict(architecture)
+def _upgrade(content: dict[str, Any], version: int) -> dict[str, Any]:
+    """A file of before as one of this version.
+
+    Version 1 had a network of one class, for square grey images. Early files have the name of a
+    data set, or none if it was MNIST.
+    """
+    dataset = content.get("dataset", "MNIST") if version == 1 else content["dataset"]
+    if isinstance(dataset, str):
+        content = content | {"dataset": description.load(dataset).metadata().model_dump()}
+    if version > 1:
+        return content
+    config = dict(content["architecture"])
     size, classes = config.pop("image_size"), config.pop("classes")
-    form = Form(channels=1, height=size, width=size, classes=classes)
-    return {"network": "deep_cnn", "config": config, "form": form._asdict()}
+    form = Metadata.model_validate(content["dataset"]).form
+    if form != (1, size, size, classes):
+        raise ValueError(f"{classes} classes, {size} pixels, but the data set has {form}")
+    return content | {"network": "deep_cnn", "config": config}

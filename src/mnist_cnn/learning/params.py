@@ -1,16 +1,23 @@
 """The sections `compute`, `model` and `train` of `params.yaml`."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from mnist_cnn.learning.arithmetic import Arithmetic
 from mnist_cnn.yaml_files import Section
 
-from pydantic import Field, PositiveInt
-
-MAX_TRAIN_SIZE = 60_000
+from pydantic import BeforeValidator, Field, PositiveInt
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
-TrainSize = Annotated[int, Field(ge=1, le=MAX_TRAIN_SIZE)]
+
+
+def _check_size(size: Any) -> Any:
+    if size == "all" or (type(size) is int and size >= 1):
+        return size
+    raise ValueError("expected a whole number, 1 or more, or all")
+
+
+Size = Annotated[int | Literal["all"], BeforeValidator(_check_size)]
+"""A number of examples, or all that are left."""
 
 
 class Compute(Section):
@@ -35,4 +42,4 @@ class Train(Section):
     epochs: PositiveInt
     threads: PositiveInt
     """Threads of PyTorch. Their number decides the order of sums, so it changes the result."""
-    train_size: TrainSize
+    train_size: Size

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import faults, networks
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import FailedJobError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import Hyperparameters
-from mnist_cnn.networks import Classifier, Form
+from mnist_cnn.networks import Classifier
 
 import numpy as np
 import torch

@@ -1,34 +1,21 @@
 """Networks, a module for each; a stage depends on the module of the network that it trains.
 
-A module has two names: `Config`, the hyperparameters of the network, and `Network`, which is built
-from them. `config`, `build` and `names` find a module by its name.
+A module imports no other one of them. It has two names: `Config`, the hyperparameters of the
+network, and `Network`, which is built from them. `config`, `build` and `names` find a module by its
+name.
 """
 
 import pkgutil
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.yaml_files import Section
 
 import torch
 from torch import Tensor, nn
-
-
-class Form(NamedTuple):
-    """The form of the images of a data set, in pixels, and the number of its classes."""
-
-    channels: int
-    height: int
-    width: int
-    classes: int
-
-    def __str__(self) -> str:
-        """The form in a few words."""
-        return (
-            f"{self.height} × {self.width} pixels, {self.channels} channels, {self.classes} classes"
-        )
 
 
 class Classifier(nn.Module):
@@ -62,7 +49,11 @@ def normalise(pixels: Tensor) -> Tensor:
 @cache
 def names() -> tuple[str, ...]:
     """The names of all networks."""
-    return tuple(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(
+        module.name
+        for module in pkgutil.iter_modules(__path__)
+        if not module.ispkg and module.name[0] != "_"
+    )
 
 
 def config(name: str) -> type[Section]:

@@ -3,7 +3,8 @@
 import re
 from typing import Annotated, Any
 
-from mnist_cnn.networks import Classifier, Form, normalise
+from mnist_cnn.datasets.description import Form
+from mnist_cnn.networks import Classifier, normalise
 from mnist_cnn.yaml_files import Section
 
 import torch

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from mnist_cnn.networks import Classifier, Form, normalise
+from mnist_cnn.datasets.description import Form
+from mnist_cnn.networks import Classifier, normalise
 from mnist_cnn.yaml_files import Section
 
 import torch

@@ -148,7 +148,7 @@ def _read_json(path: Path) -> pd.DataFrame:
 def _read_weights(path: Path) -> pd.DataFrame:
     network, dataset = model.load(path)
     weights = {name: pd.Series(value.flatten()) for name, value in network.state_dict().items()}
-    return pd.DataFrame({"dataset": pd.Series([dataset]), **weights})
+    return pd.DataFrame({"dataset": pd.Series([dataset.name]), **weights})
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -21,7 +21,7 @@ from mnist_cnn.learning.arithmetic import cpu
 from mnist_cnn.reproduce.git import Commit, current_commit
 
 # The libraries that can change a result.
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "matplotlib")
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "matplotlib", "pillow")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnist_cnn import yaml_files
-from mnist_cnn.datasets import idx
+from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import arithmetic
 from mnist_cnn.reproduce.git import Commit
@@ -25,7 +25,7 @@ _CLONE_VARIABLES = (
 )
 
 # Inputs that come from git. Stages make the others.
-_SOURCES = ("src/", "requirements/", "params.yaml")
+_SOURCES = ("src/", "datasets/", "requirements/", "params.yaml")
 
 _TOOLS = {
     # Without hooks: those of DVC would check out what is to be computed.
@@ -137,10 +137,10 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
     lock = folder / "dvc.lock"
     before = lock.stat().st_mtime_ns if lock.exists() else None
     environment = _environment(folder)
-    download = yaml_files.read(folder / "params.yaml")["download"]
-    raw = idx.folder(download.get("dataset", "MNIST"))  # early commits have no such key
-    if all(path.is_file() for split in idx.FILES for path in idx.paths(split, raw)):
-        environment["MNIST_DIR"] = str(raw.resolve())
+    dataset = yaml_files.read(folder / "params.yaml")["download"].get("dataset", "MNIST")
+    # Commits from before the arrays do not know the variable, and use their own sources.
+    if arrays.folder(dataset).is_dir():
+        environment["DATA_DIR"] = str(arrays.folder(dataset).parent.resolve())
     command = [*_TOOLS["dvc"], "repro", *(["--force"] if force else []), stage]
     # In its own process group, which can be ended as a whole before the folder is removed.
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
@@ -192,8 +192,8 @@ def _environment(folder: Path) -> dict[str, str]:
     """
     given = arithmetic.environment_without_arithmetic()
     kept = {name: value for name, value in given.items() if not name.startswith(_CLONE_VARIABLES)}
-    if mnist := kept.get("MNIST_DIR"):
-        kept["MNIST_DIR"] = str(Path(mnist).resolve())
+    for name in kept.keys() & {"DATA_DIR", "MNIST_DIR"}:
+        kept[name] = str(Path(kept[name]).resolve())
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     site = {} if folder == Path() else {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site")}
     return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | site

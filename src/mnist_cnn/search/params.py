@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.learning import hyperparameters
-from mnist_cnn.learning.params import MAX_TRAIN_SIZE, Seed, TrainSize
-from mnist_cnn.networks import Form, check
+from mnist_cnn.learning.params import Seed, Size
+from mnist_cnn.networks import check
 from mnist_cnn.search.space import Range, extremes
 from mnist_cnn.yaml_files import Section
 
@@ -36,6 +37,12 @@ class Objective(Section):
     """A field of `training.Epoch`."""
     direction: Literal["maximize", "minimize"]
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.direction == "minimize") != self.metric.endswith("loss"):
+            raise ValueError(f"{self.direction} {self.metric} would keep the worst trial")
+        return self
+
     @property
     def label(self) -> str:
         """The name of the metric in words."""
@@ -57,8 +64,8 @@ class Tune(Section):
     epochs: PositiveInt
     threads: PositiveInt
     """Threads of each trial. Their number decides the order of sums, so it changes the result."""
-    train_size: TrainSize
-    validation_size: TrainSize
+    train_size: Size
+    validation_size: PositiveInt
     objective: Objective
     sampler: Sampler
     pruner: Pruner
@@ -69,11 +76,6 @@ class Tune(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.train_size + self.validation_size > MAX_TRAIN_SIZE:
-            raise ValueError(
-                f"train_size and validation_size are {self.train_size} and {self.validation_size}, "
-                f"but the training set has {MAX_TRAIN_SIZE:,} examples"
-            )
         for name in self.search_space.keys() & self.hyperparameters.keys():
             raise ValueError(f"search_space.{name} is fixed in hyperparameters as well")
         return self

@@ -32,6 +32,7 @@ def summary(trials: Sequence[Trial], objective: Objective) -> dict[str, Any]:
         "best_trial": winner.number,
         "validation_accuracy": last.validation_accuracy,
         "validation_loss": last.validation_loss,
+        objective.metric: last.metrics()[objective.metric],
     }
 
 

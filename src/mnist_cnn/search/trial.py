@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mnist_cnn.datasets.description import Form
 from mnist_cnn.learning import compute
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.learning.training import Epoch, build, fit
-from mnist_cnn.networks import Form
 from mnist_cnn.search.params import Objective, Pruner, Tune
 
 import optuna

@@ -15,13 +15,15 @@ EXPERIMENT = (
 )
 
 
-def study(summary: Mapping[str, Any], *, train_size: int, validation_size: int) -> str:
+def study(
+    summary: Mapping[str, Any], objective: Objective, *, train_size: int, validation_size: int
+) -> str:
     """The note of a search, from `search.summary.summary` and the sizes of its splits."""
     return (
         f"**Search** with {summary['trials']} trials: {summary['complete']} complete, "
         f"{summary['pruned']} pruned, {summary['failed']} failed. Training set: {train_size:,} "
         f"images. Validation set: {validation_size:,}. Best: trial {summary['best_trial']}, "
-        f"validation accuracy **{summary['validation_accuracy']:.2%}**."
+        f"{objective.label} **{objective.format(summary[objective.metric])}**."
     )
 
 

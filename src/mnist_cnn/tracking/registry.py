@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnist_cnn import faults, stores
-from mnist_cnn.datasets.descriptions import DESCRIPTIONS, Description
+from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
 from mnist_cnn.tracking.run import Run, existing_store, find_runs_by_output, store_errors
 
@@ -19,7 +19,7 @@ from mlflow.models import infer_signature
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 from torch import Tensor, nn
 
-EXAMPLE = DESCRIPTIONS["MNIST"].model  # in messages
+EXAMPLE = "mnist-cnn"  # in messages
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 

@@ -6,6 +6,7 @@ Files are not trusted: what a header declares is checked before the pixels are d
 import io
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from mnist_cnn.errors import UserError
@@ -60,14 +61,49 @@ def find(path: Path) -> list[Path]:
 
 def read(path: Path) -> NDArray[np.uint8]:
     """Read an image file as grey values; see `decode`. Raises `UserError` that names the file."""
+    return decode(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise UserError(f"{path}: {'not a file' if path.exists() else 'missing'}")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode(content, str(path))
+
+
+def read_planes(path: Path, channels: int) -> NDArray[np.uint8]:
+    """Read an image file; see `decode_planes`. Raises `UserError` that names the file."""
+    return decode_planes(_content(path), str(path), channels)
+
+
+def decode_planes(content: bytes, name: str, channels: int) -> NDArray[np.uint8]:
+    """Values `uint8 (channels, height, width)` of the content of an image file.
+
+    With 1 channel, grey values as `decode` has them; with 3, red, green and blue on white. Raises
+    what `decode` raises.
+    """
+    if channels == 1:
+        return decode(content, name)[np.newaxis]
+    return _checked(content, name, _decode_colours)
+
+
+def planes(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Values `uint8 (channels, height, width)` of an opaque image of 8 bits."""
+    values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return np.atleast_3d(values).transpose(2, 0, 1)
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Scale `(channels, height, width)` to another size, with anti-aliasing."""
+    if image.shape[1:] == (height, width):
+        return image
+    scaled = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in image
+    ]
+    return np.stack([np.asarray(plane) for plane in scaled])
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -80,6 +116,13 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises `UserError`, naming `name`, if the content is not an image in a format of `SUFFIXES`, is
     damaged, or is too large.
     """
+    return _checked(content, name, _decode)
+
+
+def _checked(
+    content: bytes, name: str, decoder: Callable[[bytes], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """What a decoder returns, or a `UserError` that names the image."""
     if not content:
         raise UserError(f"{name}: empty")
     if len(content) > MAX_BYTES:
@@ -87,7 +130,7 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     try:
         # What Pillow warns about is either an error below or harmless.
         with warnings.catch_warnings(action="ignore"):
-            return _decode(content)
+            return decoder(content)
     except Image.DecompressionBombError:
         raise UserError(
             f"{name}: more than {MAX_PIXELS // 1_000_000} million pixels, or a decompression bomb"
@@ -101,13 +144,7 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
 
 def _decode(content: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as image:
-        pixels = image.width * image.height
-        scans = content.count(b"\xff\xda") if content.startswith(b"\xff\xd8") else 1
-        if pixels > MAX_PIXELS or pixels * scans > MAX_SCANNED_PIXELS:
-            raise Image.DecompressionBombError
-        # A JPEG can be decoded at a fraction of its size, which takes a fraction of the time.
-        shrink = math.sqrt(WORKING_PIXELS / pixels)
-        image.draft("L", (math.ceil(shrink * image.width), math.ceil(shrink * image.height)))
+        _prepare(image, content, "L")
         deep = image.mode.startswith(("I", "F"))
         grey = image.convert("F" if deep else "LA" if image.has_transparency_data else "L")
     factor = math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS))
@@ -117,6 +154,28 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
     if values.ndim == 3:
         return _composite(values[..., 0].astype(np.float64), values[..., 1] / 255)
     return values
+
+
+def _decode_colours(content: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as image:
+        if image.mode.startswith(("I", "F")):  # grey values of more than 8 bits
+            return np.stack([_decode(content)] * 3)
+        _prepare(image, content, "RGB")
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+    white = Image.new("RGBA", upright.size, "white")
+    colours = Image.alpha_composite(white, upright).convert("RGB")
+    factor = math.ceil(math.sqrt(colours.width * colours.height / WORKING_PIXELS))
+    return planes(colours.reduce(factor), 3)
+
+
+def _prepare(image: Image.Image, content: bytes, mode: str) -> None:
+    """Refuse an image that is too large, and have a JPEG decoded at a fraction of its size."""
+    pixels = image.width * image.height
+    scans = content.count(b"\xff\xda") if content.startswith(b"\xff\xd8") else 1
+    if pixels > MAX_PIXELS or pixels * scans > MAX_SCANNED_PIXELS:
+        raise Image.DecompressionBombError
+    shrink = math.sqrt(WORKING_PIXELS / pixels)
+    image.draft(mode, (math.ceil(shrink * image.width), math.ceil(shrink * image.height)))
 
 
 def _stretch(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,0 +1,197 @@
+"""A data set of one's own, from its description to a rebuilt run."""
+
+import csv
+import json
+import re
+
+from mnist_cnn.datasets import arrays
+from mnist_cnn.learning import model
+
+import numpy as np
+import pytest
+import yaml
+from clone import ROOT, make_clone
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+# For each class, the number of images and how it is drawn.
+SHAPES = {"circle": (90, "ellipse"), "square": (150, "rectangle"), "triangle": (60, "polygon")}
+
+RESIDUAL = {
+    "hyperparameters": {"batch_size": 20, "augmentation": "flip_crop"},
+    "search_space": {
+        "width": {"type": "int", "low": 4, "high": 8, "step": 4},
+        "learning_rate": {"type": "float", "low": 0.01, "high": 0.1, "log": True},
+    },
+}
+DEEP_CNN = {
+    "hyperparameters": {"batch_norm": True, "batch_size": 20, "augmentation": "none"},
+    "search_space": {
+        "conv1_out_channels": {"type": "int", "low": 8, "high": 16, "step": 8},
+        "learning_rate": {"type": "float", "low": 0.01, "high": 0.1, "log": True},
+    },
+}
+
+
+def draw_shape(method, generator, size=40):
+    """A shape of random size, place and colours."""
+    paper, ink = (tuple(generator.integers(*ends, 3).tolist()) for ends in ((0, 90), (160, 256)))
+    image = Image.new("RGB", (size + 8, size), paper)
+    low, high = generator.integers(2, 10), generator.integers(26, size - 2)
+    box = [(low, low), (high, high)]
+    if method == "polygon":
+        box = [(low, high), (high, high), ((low + high) // 2, low)]
+    getattr(ImageDraw.Draw(image), method)(box, fill=ink)
+    return image
+
+
+def run_pipeline(clone, name, network, tune):
+    """Run all stages with small parameters for a described data set, and commit the results."""
+    clone.set_params({"download": {"dataset": name}, "model": {"network": network}})
+    clone.set_params(
+        {
+            "tune": tune | {"trials": 3, "train_size": "all", "validation_size": 40},
+            "train": {"train_size": "all", "epochs": 6},
+            "evaluate": {"test_size": "all"},
+        }
+    )
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message", name)
+    clone.run("dvc", "repro")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A clone with a residual network for colour images in three classes of unequal size."""
+    clone = make_clone(tmp_path_factory.mktemp("shapes"))
+    generator = np.random.default_rng(0)
+    folder = clone.folder.parent / f"{clone.folder.name}-pictures"
+    for name, (count, method) in SHAPES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            draw_shape(method, generator).save(folder / name / f"{number:03}.png")
+    clone.pictures = folder
+    done = clone.run(
+        *("python", "src/describe.py", str(folder), "--name", "shapes"),
+        *("--noun", "shape", "--size", "20x24"),
+    )
+    assert "datasets/shapes.yaml: 20 × 24 pixels, 3 channels, 3 classes" in done.stdout
+    run_pipeline(clone, "shapes", "residual", RESIDUAL)
+    return clone
+
+
+def test_a_folder_of_images_is_learnt(shapes):
+    metrics = json.loads(shapes.read("reports/evaluate/metrics.json"))
+    assert metrics["examples"] == 60
+    assert metrics["accuracy"] > 0.8
+
+
+def test_the_model_knows_its_classes_and_its_form(shapes):
+    network, dataset = model.load(shapes.folder / "models/best_model.pth")
+    assert network.name == "residual"
+    assert network.form == (3, 20, 24, 3)
+    assert dataset.classes == tuple(SHAPES)
+
+
+def test_the_card_and_the_registry_are_those_of_the_data_set(shapes):
+    card = shapes.read("reports/model_card.md").decode()
+    assert card.startswith("---\nlicense")
+    assert "# shapes-cnn" in card
+    assert "colour images of 20 × 24 pixels" in card
+    assert "circle, square, triangle" in card
+    assert "MNIST" not in card
+    champion = shapes.mlflow.get_model_version_by_alias("shapes-cnn", "champion")
+    assert float(champion.tags["test_accuracy"]) > 0.8
+
+
+def test_images_of_the_folder_are_classified(shapes):
+    image = str(shapes.pictures / "square/000.png")
+    done = shapes.run("python", "src/predict.py", "--json", image)
+    assert json.loads(done.stdout)["name"] == "square"
+
+
+def test_plots_show_the_classes_and_the_data_changed_nothing_else(shapes):
+    assert (shapes.folder / "reports/evaluate/plots/mistakes.png").exists()
+    table = (shapes.folder / "reports/evaluate/tables/confusion_matrix.csv").read_text()
+    assert len(table.splitlines()) == 4
+
+
+def test_the_model_is_rebuilt_without_the_folder(shapes):
+    moved = shapes.pictures.rename(shapes.pictures.with_name("moved"))
+    try:
+        done = shapes.run("python", "src/reproduce.py", "models/best_model.pth", "--force")
+    finally:
+        moved.rename(shapes.pictures)
+    assert "are the same" in done.stdout
+
+
+def test_changed_images_stop_the_download(shapes):
+    (shapes.pictures / "circle/000.png").write_bytes(
+        (shapes.pictures / "circle/001.png").read_bytes()
+    )
+    done = shapes.run("dvc", "repro", "--force", "--single-item", "download", check=False)
+    assert done.returncode
+    assert "the examples are not those of datasets/shapes.yaml" in done.stderr + done.stdout
+
+
+def test_the_digits_of_scikit_learn_are_learnt_from_an_archive(tmp_path):
+    clone = make_clone(tmp_path / "digits")
+    digits = load_digits()
+    pixels = (digits.images * 255 / 16).round().astype(np.uint8)
+    np.savez(tmp_path / "digits.npz", images=pixels, labels=digits.target)
+    clone.run("python", "src/describe.py", str(tmp_path / "digits.npz"), "--noun", "digit")
+    run_pipeline(clone, "digits", "deep_cnn", DEEP_CNN)
+
+    metrics = json.loads(clone.read("reports/evaluate/metrics.json"))
+    assert metrics["examples"] == 359
+    assert metrics["accuracy"] > 0.9
+    test = arrays.read("test", clone.folder / "data/digits")
+    Image.fromarray(test.images[0, 0]).save(tmp_path / "digit.png")
+    done = clone.run("python", "src/predict.py", "--json", str(tmp_path / "digit.png"))
+    assert len(json.loads(done.stdout)["probabilities"]) == 10
+
+
+def blocks(language):
+    """The code blocks of a language in `docs/your-own.md`."""
+    text = (ROOT / "docs/your-own.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+@pytest.fixture(scope="module")
+def perceptron(tmp_path_factory):
+    """A clone with the network, the parameters and the objective of `docs/your-own.md`."""
+    clone = make_clone(tmp_path_factory.mktemp("perceptron"))
+    network, _ = blocks("python")
+    (clone.folder / "src/mnist_cnn/networks/perceptron.py").write_text(network)
+    for block in blocks("yaml"):
+        content = yaml.safe_load(block)
+        if ("model" in content and "tune" in content) or "objective" in content.get("tune", {}):
+            clone.set_params(content)
+    clone.run("dvc", "repro")
+    return clone
+
+
+def test_the_network_of_the_documentation_is_trained_by_its_objective(perceptron):
+    network, _ = model.load(perceptron.folder / "models/best_model.pth")
+    assert network.name == "perceptron"
+    assert (
+        "The network `perceptron` with width:" in perceptron.read("reports/model_card.md").decode()
+    )
+    table = list(csv.DictReader(perceptron.read("reports/tune/trials.csv").decode().splitlines()))
+    losses = [float(row["validation_loss"]) for row in table if row["state"] == "complete"]
+    best = json.loads(perceptron.read("reports/tune/metrics.json"))
+    assert best["validation_loss"] == min(losses)
+
+
+def test_the_metric_of_the_documentation_reruns_the_evaluation_only(perceptron):
+    _, function = blocks("python")
+    parts = perceptron.folder / "src/mnist_cnn/evaluation/parts.py"
+    text = parts.read_text().replace("PARTS: tuple", f"{function}\n\nPARTS: tuple")
+    parts.write_text(text.replace("    mistakes,\n)", "    mistakes,\n    top_3,\n)"))
+
+    done = perceptron.run("dvc", "repro").stdout
+
+    assert re.findall("Running stage '(.*)'", done) == ["evaluate"]
+    metrics = json.loads(perceptron.read("reports/evaluate/metrics.json"))
+    assert metrics["accuracy"] < metrics["top_3_accuracy"] <= 1
+    assert "| top-3 accuracy | " in perceptron.read("reports/model_card.md").decode()
