@@ -205,7 +205,8 @@ def test_a_missing_input_is_an_error_of_one_line(empty_clone, stage):
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "data/MNIST/dataset.json: missing" in done.stderr
+    first = "train" if stage == "tune" else "dataset.json"
+    assert f"data/MNIST/{first}: missing" in done.stderr
 
 
 @pytest.fixture(scope="module")
