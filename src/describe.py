@@ -35,10 +35,10 @@ def main() -> None:
     name = options.name or (source.name if source.is_dir() else source.stem)
     target = description.path(name)
     if target.exists() and not options.force:
-        raise UserError(f"{target} exists; --force replaces it")
+        raise UserError(f"{target} exists; --force describes the data again")
     read = _describe_folder if source.is_dir() else _describe_archive
-    words = {"name": name, "title": name, "noun": options.noun, "subject": options.noun}
-    fields = words | read(options, source) | {"model": f"{name.lower()}-cnn"}
+    before = yaml_files.read(target) if target.exists() else {}
+    fields = _merge(before, read(options, source), options, name)
     try:
         described = Description.model_validate(fields)
     except ValidationError as error:
@@ -49,11 +49,29 @@ def main() -> None:
     yaml_files.write(target, fields)
     for split, arrays in splits.items():
         console.write(f"{split}: {len(arrays.labels):,} images")
-    console.write(f"{target}: {described.form}")
+    console.write(f"{target}: {described.form}; name it in params.yaml, download.dataset: {name}")
+
+
+def _merge(
+    before: dict[str, Any], found: dict[str, Any], options: argparse.Namespace, name: str
+) -> dict[str, Any]:
+    """What was found, and what a former description says unless an option says otherwise."""
+    words = {"name": name, "title": name, "noun": "object", "subject": "object"}
+    given: dict[str, Any] = {"noun": options.noun, "subject": options.noun} if options.noun else {}
+    if options.size:
+        given |= {"height": options.size[0], "width": options.size[1]}
+    if options.grey:
+        given["channels"] = 1
+    if len(before.get("classes", ())) != len(found["classes"]) or found["source"]["kind"] != "npz":
+        given["classes"] = found["classes"]  # a folder has their names
+    model = {"model": f"{name.lower()}-cnn"}
+    return words | found | model | before | given | {"source": found["source"]}
 
 
 def _describe_folder(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The form and the classes of a folder of images."""
+    if not image_folder.classes(folder):
+        raise UserError(f"{folder}: has no folder for each class")
     shapes = [image_files.read_planes(path, 3).shape[1:] for path in image_files.find(folder)]
     height, width = options.size or _usual_size(shapes)
     return {
@@ -99,7 +117,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="a folder, or a .npz file")
     parser.add_argument("--name", help="of the data set (default: that of the source)")
-    parser.add_argument("--noun", default="object", help="what an image shows, in one word")
+    parser.add_argument("--noun", help="what an image shows, in one word (default: object)")
     parser.add_argument(
         "--size", type=_size, metavar="HEIGHTxWIDTH", help="of the images (default: the usual one)"
     )
@@ -114,7 +132,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--path", help="the source as the description names it, such as $FLOWERS (default: SOURCE)"
     )
-    parser.add_argument("--force", action="store_true", help="replace a description")
+    parser.add_argument(
+        "--force", action="store_true", help="describe the data again, and keep the words"
+    )
     return parser.parse_args()
 
 

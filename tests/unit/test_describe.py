@@ -2,6 +2,7 @@
 
 import runpy
 
+from mnist_cnn import yaml_files
 from mnist_cnn.errors import UserError
 
 import numpy as np
@@ -34,10 +35,26 @@ def folder(tmp_path):
 
 def test_a_description_is_not_replaced_without_force(describe, folder, tmp_path):
     describe(folder, "--grey")
-    with pytest.raises(UserError, match=r"^datasets/dots.yaml exists; --force replaces it$"):
+    with pytest.raises(
+        UserError, match=r"^datasets/dots.yaml exists; --force describes the data again$"
+    ):
         describe(folder)
     describe(folder, "--force", "--size", "8x8")
     assert "height: 8" in (tmp_path / "datasets/dots.yaml").read_text()
+
+
+def test_describing_again_keeps_the_words_and_the_size(describe, folder, tmp_path):
+    describe(folder, "--size", "8x6", "--noun", "dot")
+    path = tmp_path / "datasets/dots.yaml"
+    before = yaml_files.read(path) | {"title": "My dots"}
+    yaml_files.write(path, before)
+    Image.new("L", (9, 7), 99).save(folder / "no/more.png")
+    describe(folder, "--force")
+    after = yaml_files.read(path)
+    assert {key for key in after if after[key] != before[key]} == {"digests"}
+    (folder / "yes").rename(folder / "oui")
+    describe(folder, "--force")
+    assert yaml_files.read(path)["classes"] == ["no", "oui"]
 
 
 @pytest.mark.parametrize(

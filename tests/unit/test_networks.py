@@ -65,6 +65,33 @@ def test_a_check_builds_nothing_in_memory_and_draws_no_random_number(name):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+class Broken(networks.Classifier):
+    """Takes images of another size, or returns too many logits."""
+
+    def __init__(self, _config, form):
+        super().__init__(_config, form)
+        self.layer = torch.nn.Linear(form.channels * form.height * self.width, 9)
+
+    def forward(self, pixels):
+        return self.layer(networks.normalise(pixels).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("width", "reason"),
+    [
+        (23, "network broken fails for 16 × 24 pixels, .*: .*reduction dim"),
+        (24, r"network broken returns \(2, 9\) for two images, not \(2, 4\)"),
+    ],
+)
+def test_a_network_that_cannot_take_the_images_is_found_before_it_is_trained(
+    monkeypatch, width, reason
+):
+    monkeypatch.setattr(Broken, "width", width, raising=False)
+    monkeypatch.setattr(networks, "build", lambda _name, config, form: Broken(config, form))
+    with pytest.raises(ValueError, match=reason):
+        networks.check("broken", None, FORM)
+
+
 def test_weight_decay_can_leave_out_biases_and_normalisation():
     hyperparameters = parse(
         {"optimizer": "adamw", "weight_decay": 0.1, "decay_biases_and_norms": False}, "residual"

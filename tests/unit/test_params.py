@@ -171,7 +171,9 @@ def test_an_impossible_range_is_rejected(path, name, changes, reason):
         ),
         (
             {f"{SPACE}.momentum": {"type": "int", "low": 3, "high": 4}},
-            "hyperparameters and search_space: momentum: Extra inputs are not permitted (found 3)",
+            "hyperparameters and search_space: momentum: Extra inputs are not permitted (found 3); "
+            "the parts are network deep_cnn, optimizer adamw, schedule one_cycle, augmentation "
+            "affine",
         ),
         (
             {f"{SPACE}.conv1_out_channels": REMOVED},

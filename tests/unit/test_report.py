@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation import model_card, report
 from mnist_cnn.evaluation.params import Evaluate
 from mnist_cnn.evaluation.parts import PARTS, Part, Predicted
@@ -132,3 +133,16 @@ def test_a_new_part_is_in_the_metrics_the_files_and_the_card(predicted, tmp_path
     assert (tmp_path / "plots/entropy.png").exists()
     card = model_card.render(replace(FACTS, summary=report.summary(parts), evaluation=parts))
     assert f"| entropy, nats | {value:.4f} |" in card
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"accuracy": 1.0}, "two parts of the evaluation have a metric accuracy"),
+        ({"mine": float("nan")}, "the metric mine is nan"),
+    ],
+)
+def test_a_part_with_a_wrong_metric_is_named(predicted, metrics, reason):
+    parts = [*report.compute(predicted, EVALUATE), Part(metrics=metrics)]
+    with pytest.raises(UserError, match=reason):
+        report.summary(parts)

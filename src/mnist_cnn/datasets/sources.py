@@ -102,5 +102,5 @@ def _difference(description: Description, name: str, split: Arrays) -> str:
         return ""
     return (
         f"{name}: the examples are not those of {path(description.name)} (their digest is "
-        f"{digest}); if they changed on purpose, describe them again with `python src/describe.py`"
+        f"{digest}); if they changed on purpose, run `python src/describe.py SOURCE --force`"
     )

@@ -131,14 +131,19 @@ def per_class(predicted: Predicted, evaluate: Evaluate) -> Part:
         predicted.labels, predicted.probabilities, confidence=evaluate.confidence
     )
     lines = (
-        (name, f"{row['accuracy']:.2%}", interval(row["accuracy_low"], row["accuracy_high"]))
+        (
+            name,
+            row["support"],
+            f"{row['accuracy']:.2%}",
+            interval(row["accuracy_low"], row["accuracy_high"]),
+        )
         for name, row in zip(predicted.classes, rows, strict=True)
     )
     overall = float((metrics.predictions(predicted.probabilities) == predicted.labels).mean())
     return Part(
         tables={"per_class": rows},
         plots={"per_class_accuracy": plots.per_class_accuracy(rows, overall, predicted.classes)},
-        text=table(("class", "accuracy", "interval"), lines),
+        text=table(("class", "images", "accuracy", "interval"), lines),
     )
 
 

@@ -45,10 +45,13 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
     ):
         display = ConfusionMatrixDisplay(values, display_labels=classes)
         # A linear scale would show a few mistakes among a thousand images as white.
-        scale = {"norm": PowerNorm(0.3, 0, values.max())}
-        display.plot(ax=axes, cmap="Blues", values_format=format_, colorbar=False, im_kw=scale)
-        for text in display.text_[values == 0]:
-            text.set_visible(False)
+        norm = PowerNorm(0.3, 0, values.max())
+        display.plot(
+            ax=axes, cmap="Blues", values_format=format_, colorbar=False, im_kw={"norm": norm}
+        )
+        # scikit-learn chooses the colours of the numbers by a linear scale.
+        for text, value in zip(display.text_.flat, values.flat, strict=True):
+            text.set(color="white" if norm(value) > 0.5 else "black", visible=bool(value))
         axes.set(title=title, xlabel="predicted class", ylabel="true class")
         _rotate_long_names(axes, classes)
     return figure

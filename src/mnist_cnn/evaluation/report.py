@@ -1,5 +1,6 @@
 """The report of an evaluation: the metrics of all parts as JSON, tables as CSV, plots as PNG."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,8 +21,16 @@ def compute(predicted: Predicted, evaluate: Evaluate) -> list[Part]:
 
 
 def summary(parts: Iterable[Part]) -> dict[str, float]:
-    """The metrics of all parts."""
-    return {name: value for part in parts for name, value in part.metrics.items()}
+    """The metrics of all parts. Raises `UserError` for one of a name twice, or not finite."""
+    metrics: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.metrics.items():
+            if name in metrics:
+                raise UserError(f"two parts of the evaluation have a metric {name}")
+            if not math.isfinite(value):
+                raise UserError(f"the metric {name} is {value}")
+            metrics[name] = value
+    return metrics
 
 
 def write(parts: Sequence[Part], folder: Path) -> None:

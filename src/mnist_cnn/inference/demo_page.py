@@ -51,7 +51,7 @@ def serve(predictor: Predictor, port: int) -> None:
         )
     except OSError as error:
         raise UserError(f"the page cannot be served: {' '.join(str(error).split())}") from None
-    console.write(f"Draw on {address}; Ctrl-C ends it.")
+    console.write(f"The page is on {address}; Ctrl-C ends it.")
     page.block_thread()
 
 

@@ -72,9 +72,9 @@ def parse(flat: Mapping[str, Any], network: str) -> Hyperparameters:
         else:
             errors.append(f"{kind}: {name!r} is unknown; there are {', '.join(classes)}")
     models["config"] = networks.config(network)
-    for name, count in Counter(name for m in models.values() for name in m.model_fields).items():
-        if count > 1:
-            raise ValueError(f"{name} is a hyperparameter of two parts; rename one of them")
+    fields = Counter(name for model in models.values() for name in model.model_fields)
+    if twice := [name for name, count in fields.items() if count > 1]:
+        raise ValueError(f"{twice[0]} is a hyperparameter of two parts; rename one of them")
     for part, model in models.items():
         names = rest.keys() if part == "config" else rest.keys() & model.model_fields.keys()
         options = {name: rest.pop(name) for name in list(names)}
@@ -82,6 +82,10 @@ def parse(flat: Mapping[str, Any], network: str) -> Hyperparameters:
             parts[part] = model.model_validate(options)
         except ValidationError as error:
             errors.append(yaml_files.describe(error, options))
+    if any("Extra inputs" in error for error in errors):
+        chosen = {"network": network} | {kind: flat.get(kind, _KINDS[kind][1]) for kind in _KINDS}
+        listed = ", ".join(f"{kind} {name}" for kind, name in chosen.items())
+        errors.append(f"the parts are {listed}")
     if errors:
         raise ValueError("; ".join(errors))
     return Hyperparameters(network=network, **parts)

@@ -72,9 +72,20 @@ def build(name: str, config: Section, form: Form) -> Classifier:
 
 
 def check(name: str, config: Section, form: Form) -> None:
-    """Raise `ValueError` unless the network can be built; this allocates no memory."""
+    """Raise `ValueError` unless the network can be built, and returns a logit for each class.
+
+    This allocates no memory and computes nothing.
+    """
     with torch.device("meta"):
-        build(name, config, form)
+        network = build(name, config, form)
+        images = torch.zeros(2, form.channels, form.height, form.width, dtype=torch.uint8)
+        try:
+            shape = tuple(network(images).shape)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"network {name} fails for {form}: {reason}") from error
+    if shape != (2, form.classes):
+        raise ValueError(f"network {name} returns {shape} for two images, not (2, {form.classes})")
 
 
 def _module(name: str) -> ModuleType:

@@ -15,7 +15,7 @@ class Commit:
     clean: bool
     """Whether nothing differs, new files included. What stages write does not count."""
     patch: bytes
-    """Changes of tracked files, and new files in `src`, for `git apply`.
+    """Changes of tracked files, and new files in `src` and `datasets`, for `git apply`.
 
     Other new files are left out: they could be secret or large.
     """
@@ -39,7 +39,7 @@ def _patch(paths: Sequence[str]) -> bytes:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git("read-tree", "HEAD", **index)
         _git("add", "--update", *paths, **index)
-        _git("add", "--", "src", **index)
+        _git("add", "--", *filter(os.path.isdir, ("src", "datasets")), **index)
         return _git(
             "diff-index", "--cached", "--patch", "--binary", "--full-index", "HEAD", **index
         )
