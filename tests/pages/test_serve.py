@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
@@ -116,6 +117,7 @@ def test_a_missing_champion_is_an_error(tmp_path, refusal, store, reason):
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["download"]["dataset"] = "FashionMNIST"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    shutil.copytree(ROOT / "datasets", tmp_path / "datasets")
     if store:
         (tmp_path / "mlflow.db").write_bytes(empty_store())
 

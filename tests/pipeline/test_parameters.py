@@ -71,8 +71,7 @@ TUNE = {
     "epochs": 3,
     "train_size": 120,
     "validation_size": 120,
-    "objective.metric": "train_loss",
-    "objective.direction": "minimize",
+    "objective.metric": "train_accuracy",
     "sampler.name": "random",
     "sampler.startup_trials": 0,
     "pruner.name": "none",
@@ -83,8 +82,8 @@ TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
 # Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
-# test_networks.py, and below for the threads.
-ELSEWHERE = {"compute.arithmetic", "model.network"}
+# test_networks.py, test_summary.py, and below for the threads.
+ELSEWHERE = {"compute.arithmetic", "model.network", "tune.objective.direction"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
 ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}
 

@@ -8,6 +8,8 @@ from dvc.repo import Repo
 
 COMMENT = ("", "# a comment\n")  # at the end of the file
 
+EVERYTHING = {"download", "tune", "train", "evaluate"}
+
 CHANGES = [
     # What is computed
     ("params.yaml", ("timeout: 10", "timeout: 11"), {"download"}),
@@ -21,15 +23,15 @@ CHANGES = [
     ("src/mnist_cnn/search/study.py", COMMENT, {"tune"}),
     ("src/mnist_cnn/evaluation/metrics.py", COMMENT, {"evaluate"}),
     ("src/mnist_cnn/evaluation/training_plots.py", COMMENT, {"train", "evaluate"}),
-    ("src/mnist_cnn/datasets/arrays.py", COMMENT, {"download", "tune", "train", "evaluate"}),
+    ("src/mnist_cnn/datasets/arrays.py", COMMENT, EVERYTHING),
     ("src/mnist_cnn/datasets/idx.py", COMMENT, {"download"}),
     ("datasets/MNIST.yaml", ("noun: digit", "noun: numeral"), {"download", "evaluate"}),
     ("src/evaluate.py", COMMENT, {"evaluate"}),
     # The versions of libraries
-    ("requirements/learning.lock", ("torch==", "torch==1"), {"tune", "train", "evaluate"}),
+    ("requirements/learning.lock", ("torch==", "torch==1"), EVERYTHING),
     ("requirements/search.lock", ("optuna==", "optuna==1"), {"tune"}),
     ("requirements/statistics.lock", ("scipy==", "scipy==1"), {"tune", "evaluate"}),
-    ("requirements/plots.lock", ("pillow==", "pillow==1"), {"tune", "train", "evaluate"}),
+    ("requirements/plots.lock", ("pillow==", "pillow==1"), EVERYTHING),
     ("requirements/tools.lock", ("gradio==", "gradio==1"), set()),
     # A network that is not trained
     ("src/mnist_cnn/networks/residual.py", COMMENT, set()),
