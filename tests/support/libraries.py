@@ -71,7 +71,7 @@ def pytorch() -> Arrays:
     torch.manual_seed(0)
     # Not bilinear, on which qemu 7.2 crashes.
     found.append(
-        augmentation.augment(torch.ones(19, 1, 28, 28), rotation=10, translation=0.1).numpy()
+        augmentation.Affine(rotation=10, translation=0.1)(torch.ones(19, 1, 28, 28)).numpy()
     )
     found += [torch.rand(1000).numpy(), torch.randn(1000).numpy(), torch.randperm(1000).numpy()]
     layer = nn.Linear(30, 20)
