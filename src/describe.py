@@ -10,7 +10,6 @@ from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
 
 import numpy as np
-from pydantic import ValidationError
 
 EPILOG = """\
 A folder has a sub-folder of images for each class, or such folders in `train` and `test`. A NumPy
@@ -39,10 +38,7 @@ def main() -> None:
     read = _describe_folder if source.is_dir() else _describe_archive
     before = yaml_files.read(target) if target.exists() else {}
     fields = _merge(before, read(options, source), options, name)
-    try:
-        described = Description.model_validate(fields)
-    except ValidationError as error:
-        raise UserError(yaml_files.describe(error, fields)) from None
+    described = yaml_files.validate(target, fields, Description)
     download = params.Download(dataset=name, sources=("folder",), timeout=10)
     splits = sources.read(described, download, console.write)
     fields["digests"] = {split: arrays.digest() for split, arrays in splits.items()}
@@ -70,21 +66,22 @@ def _merge(
 
 def _describe_folder(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The form and the classes of a folder of images."""
-    if not image_folder.classes(folder):
+    classes = image_folder.classes(folder)
+    if not classes:
         raise UserError(f"{folder}: has no folder for each class")
-    shapes = [image_files.read_planes(path, 3).shape[1:] for path in image_files.find(folder)]
-    height, width = options.size or _usual_size(shapes)
+    height, width = options.size or _usual_size(folder)
     return {
         "channels": 1 if options.grey else 3,
         "height": height,
         "width": width,
-        "classes": image_folder.classes(folder),
+        "classes": classes,
         "source": _source(options, folder, "folder", own_test=image_folder.has_splits(folder)),
     }
 
 
-def _usual_size(shapes: list[tuple[int, ...]]) -> tuple[int, int]:
-    """The median height and width, scaled down to `MAX_SIDE` if they are larger."""
+def _usual_size(folder: Path) -> tuple[int, int]:
+    """The median height and width of the images, scaled down to `MAX_SIDE` if they are larger."""
+    shapes = [image_files.read_planes(path, 3).shape[1:] for path in image_files.find(folder)]
     height, width = np.median(shapes, axis=0)
     scale = min(1.0, MAX_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -59,6 +59,7 @@ def main() -> None:
         network,
         examples,
         parts,
+        summary,
         complete=len(examples.labels) == len(whole.labels),
     )
     level = f"{100 * evaluate.confidence:.6g}%"
@@ -104,6 +105,7 @@ def _write_card(
     network: Classifier,
     examples: Examples,
     parts: Sequence[Part],
+    summary: dict[str, float],
     *,
     complete: bool,
 ) -> None:
@@ -120,7 +122,7 @@ def _write_card(
         architecture=network.describe(),
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
         training=training_metrics,
-        summary=report.summary(parts),
+        summary=summary,
         confidence=evaluate.confidence,
         evaluation=parts,
         unusual_images=out_of_distribution.confidence_summary(confidences),

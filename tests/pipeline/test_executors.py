@@ -8,16 +8,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 
 from mnist_cnn.learning import data
 from mnist_cnn.search.executors import process_pool
 from mnist_cnn.search.summary import trials_table
-from mnist_cnn.search.trial import train_network
 
 import pytest
 from clone import ROOT
-from described import FORM
+from small_networks import objective
 from studies import bowl_with_failures, bowl_with_kills, make_tune, run_search
 
 SCRIPT = """
@@ -126,19 +124,12 @@ def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
 def test_the_number_of_processes_has_no_effect_on_networks(real_train, tmp_path):
     tune = make_tune(trials=4, round_size=2, epochs=2)
     train, validation = data.subset(real_train, (200, 100), 0)
-    objective = partial(
-        train_network,
-        tune=tune,
-        network="deep_cnn",
-        form=FORM,
-        train=train,
-        validation=validation,
-    )
-    expected = trials_table(run_search(tune, objective))
+    trained = objective(tune, train, validation)
+    expected = trials_table(run_search(tune, trained))
     assert {row["state"] for row in expected} <= {"complete", "pruned"}
 
     with process_pool(2) as executor:
-        trials = run_search(tune, objective, executor=executor, checkpoints=tmp_path)
+        trials = run_search(tune, trained, executor=executor, checkpoints=tmp_path)
 
     assert trials_table(trials) == expected
     assert list(tmp_path.iterdir()) == []  # checkpoints of recorded trials are deleted

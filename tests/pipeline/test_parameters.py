@@ -5,7 +5,6 @@ import json
 import runpy
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from mnist_cnn import files
 from mnist_cnn.learning import compute, data, training
@@ -13,13 +12,13 @@ from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.params import Params
 from mnist_cnn.search.study import open_study, search
 from mnist_cnn.search.summary import trials_table
-from mnist_cnn.search.trial import train_network
 
 import pytest
 import torch
 import yaml
 from clone import ROOT, empty_store
 from described import FORM
+from small_networks import objective
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -99,17 +98,10 @@ def study(settings, real_train):
     """The table of a search."""
     tune = Params.model_validate(SHIPPED | {"tune": settings}).tune
     train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
-    objective = partial(
-        train_network,
-        tune=tune,
-        network="deep_cnn",
-        form=FORM,
-        train=train,
-        validation=validation,
-    )
+    trained = objective(tune, train, validation)
     with ThreadPoolExecutor(1) as executor:
         recorded = open_study("0", "sqlite://", tune.objective.direction)
-        trials = search(tune, objective, recorded, executor)
+        trials = search(tune, trained, recorded, executor)
         return trials_table(list(trials))
 
 
@@ -237,17 +229,8 @@ def test_a_parameter_of_evaluate_changes_the_report(name, file, workspace):
 def test_the_number_of_threads_is_used(workspace, real_train):
     tune = Params.model_validate(SHIPPED | {"tune": STUDY | {"threads": 2}}).tune
     train, validation = data.subset(real_train, (100, 100), 0)
-    objective = train_network(
-        {"learning_rate": 0.1, "dropout": 0.0},
-        0,
-        None,
-        tune=tune,
-        network="deep_cnn",
-        form=FORM,
-        train=train,
-        validation=validation,
-    )
-    next(objective)
+    trained = objective(tune, train, validation)
+    next(trained({"learning_rate": 0.1, "dropout": 0.0}, 0, None))
     assert torch.get_num_threads() == 2
 
     rerun(workspace, "train", "train.threads", 1)

@@ -244,7 +244,7 @@ def test_a_file_of_too_many_bytes_is_rejected_before_it_is_decoded(monkeypatch, 
     path = tmp_path / "large.png"
     path.write_bytes(encode(draw()) + bytes(1_000_000))
     with pytest.raises(UserError, match=r"large\.png: more than 1 million bytes"):
-        image_files.read(path)
+        image_files.read_planes(path, 1)
 
 
 INTACT = {kind: encode(draw().convert("RGB"), kind, **FORMATS[kind]) for kind in FORMATS}
@@ -278,7 +278,7 @@ def test_a_path_without_a_file_is_rejected(tmp_path):
         tmp_path / ("a" * 300): "cannot be read (File name too long)",
     }.items():
         with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {reason}')}$"):
-            image_files.read(path)
+            image_files.read_planes(path, 1)
 
 
 def test_the_images_of_a_folder_are_found_in_order(tmp_path):

@@ -1,14 +1,13 @@
 """A trial ends complete, pruned or failed, and continues from its checkpoint."""
 
-from functools import partial
 from itertools import islice
 
 from mnist_cnn.learning import data, training
 from mnist_cnn.search import trial
 
 import pytest
-from described import FORM
 from optuna.trial import create_trial
+from small_networks import objective
 from studies import bowl, make_tune
 
 # Two trials at the best rotation, 10 degrees.
@@ -65,15 +64,8 @@ def train(real_train):
     """Train a network with a learning rate; yields its 2 epochs."""
     train, validation = data.subset(real_train, (200, 100), 0)
     tune = make_tune(epochs=2)
-    objective = partial(
-        trial.train_network,
-        tune=tune,
-        network="deep_cnn",
-        form=FORM,
-        train=train,
-        validation=validation,
-    )
-    return lambda rate, checkpoint=None: objective({"learning_rate": rate}, 1, checkpoint)
+    trained = objective(tune, train, validation)
+    return lambda rate, checkpoint=None: trained({"learning_rate": rate}, 1, checkpoint)
 
 
 def test_the_tuned_hyperparameters_have_an_effect(train):

@@ -23,7 +23,8 @@ IDX_NAMES = tuple(name for pair in IDX_FILES.values() for name in pair)
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+_NAME = r"^\w[\w.-]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
 """A name for folders, files and MLflow."""
 
 
@@ -127,7 +128,7 @@ class Npz(Section):
 
     It has `train_images`, `train_labels`, `test_images` and `test_labels`; or `images` and
     `labels`, of which `test_fraction` of each class is the test set. Images are `uint8 (n, height,
-    width)` or `(n, channels, height, width)`.
+    width)`, `(n, channels, height, width)` or `(n, height, width, channels)`.
     """
 
     kind: Literal["npz"]
@@ -191,7 +192,7 @@ def path(name: str) -> Path:
 
 def load(name: str) -> Description:
     """The description of a data set. Raises `UserError` if there is none, or an invalid one."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not re.fullmatch(_NAME, name):
         raise UserError(f"{name!r} is not the name of a data set")
     file = path(name)
     if not file.exists():

@@ -59,9 +59,9 @@ def find(path: Path) -> list[Path]:
     return found
 
 
-def read(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as grey values; see `decode`. Raises `UserError` that names the file."""
-    return decode(_content(path), str(path))
+def read_planes(path: Path, channels: int) -> NDArray[np.uint8]:
+    """Read an image file; see `decode_planes`. Raises `UserError` that names the file."""
+    return decode_planes(_content(path), str(path), channels)
 
 
 def _content(path: Path) -> bytes:
@@ -72,11 +72,6 @@ def _content(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def read_planes(path: Path, channels: int) -> NDArray[np.uint8]:
-    """Read an image file; see `decode_planes`. Raises `UserError` that names the file."""
-    return decode_planes(_content(path), str(path), channels)
 
 
 def decode_planes(content: bytes, name: str, channels: int) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ description. But torchvision unpickles some of its own files.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mnist_cnn import faults, files
@@ -34,14 +34,13 @@ def make(description: Description, download: Download, folder: Path, tell: Tell)
 
     Raises `UserError`, and writes nothing, if no source has the data set, or has another one.
     """
-    splits = _from_other_clone(description, tell) or read(description, download, tell)
+    splits = _from_other_clone(description, tell)
+    if splits is None:
+        splits = read(description, download, tell)
+        _verify(description, splits, tell)
     for name, split in splits.items():
-        if problem := _difference(description, name, split):
-            raise UserError(problem)
         counts = np.bincount(split.labels)
         tell(f"{name}: {len(split.labels):,} images, {counts.min():,} to {counts.max():,} a class")
-        if not description.digests:
-            tell(f"{name}: not verified; its digest for {path(description.name)}: {split.digest()}")
     faults.point("data downloaded")
     for name, split in splits.items():
         arrays.write(split, folder / name)
@@ -84,23 +83,23 @@ def _from_other_clone(description: Description, tell: Tell) -> dict[str, Arrays]
         if not description.digests:
             raise UserError(f"{path(description.name)} has no digests to verify its arrays")
         splits = {name: arrays.read(name, folder) for name in arrays.SPLITS}
+        _verify(description, splits, tell)
     except UserError as error:
         tell(f"skipped DATA_DIR: {error}")
         return None
-    for name, split in splits.items():
-        if problem := _difference(description, name, split):
-            tell(f"skipped DATA_DIR: {problem}")
-            return None
     tell(f"{description.name}: from {folder}")
     return splits
 
 
-def _difference(description: Description, name: str, split: Arrays) -> str:
-    """A sentence if the arrays are not those that the description names, else nothing."""
-    digest = split.digest()
-    if not description.digests or digest == getattr(description.digests, name):
-        return ""
-    return (
-        f"{name}: the examples are not those of {path(description.name)} (their digest is "
-        f"{digest}); if they changed on purpose, run `python src/describe.py SOURCE --force`"
-    )
+def _verify(description: Description, splits: Mapping[str, Arrays], tell: Tell) -> None:
+    """Raise `UserError` unless the digests are those of the description; without any, tell them."""
+    for name, split in splits.items():
+        digest = split.digest()
+        if not description.digests:
+            tell(f"{name}: not verified; its digest for {path(description.name)}: {digest}")
+        elif digest != getattr(description.digests, name):
+            raise UserError(
+                f"{name}: the examples are not those of {path(description.name)} (their digest is "
+                f"{digest}); if they changed on purpose, run `python src/describe.py SOURCE "
+                "--force`"
+            )

@@ -126,12 +126,12 @@ def _predict(
 
     For an empty drawing and no image, no input and the `task`.
     """
-    if predictor.dataset.object:
-        drawing = given["composite"] if isinstance(given, dict) else None
+    if given is None:
+        return None, task
+    if isinstance(given, dict):
+        drawing = given["composite"]
         # Gradio sends no image for a canvas from which even the background was erased.
         planes = (PAPER if drawing is None else drawing)[np.newaxis]
-    elif given is None or isinstance(given, dict):
-        return None, task
     else:
         planes = image_files.planes(Image.fromarray(given), predictor.dataset.channels)
     try:

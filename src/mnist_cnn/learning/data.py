@@ -1,4 +1,4 @@
-"""Examples as tensors in memory: loading, splitting, selecting a batch."""
+"""Examples as tensors: loading, splitting, selecting a batch."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple

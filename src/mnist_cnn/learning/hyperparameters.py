@@ -64,6 +64,7 @@ def parse(flat: Mapping[str, Any], network: str) -> Hyperparameters:
     rest = dict(flat)
     parts: dict[str, Any] = {}
     errors: list[str] = []
+    unknown = False
     models: dict[str, type[Section]] = {"loop": Loop}
     for kind, (classes, default) in _KINDS.items():
         name = rest.pop(kind, default)
@@ -82,7 +83,8 @@ def parse(flat: Mapping[str, Any], network: str) -> Hyperparameters:
             parts[part] = model.model_validate(options)
         except ValidationError as error:
             errors.append(yaml_files.describe(error, options))
-    if any("Extra inputs" in error for error in errors):
+            unknown |= any(each["type"] == "extra_forbidden" for each in error.errors())
+    if unknown:
         chosen = {"network": network} | {kind: flat.get(kind, _KINDS[kind][1]) for kind in _KINDS}
         listed = ", ".join(f"{kind} {name}" for kind, name in chosen.items())
         errors.append(f"the parts are {listed}")

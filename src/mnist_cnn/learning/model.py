@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[Classifier, Metadata]:
 
 
 def _upgrade(content: dict[str, Any], version: int) -> dict[str, Any]:
-    """A file of before as one of this version.
+    """The content of an earlier file, as this version has it.
 
     Version 1 had a network of one class, for square grey images. Early files have the name of a
     data set, or none if it was MNIST.

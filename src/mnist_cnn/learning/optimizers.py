@@ -8,8 +8,6 @@ from mnist_cnn.yaml_files import Section
 from pydantic import Field
 from torch import nn, optim
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
 
 class Optimizer(Section):
     """The options that all have."""
