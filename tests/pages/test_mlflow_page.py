@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from clone import SMALL
+from clone import PARAMS
 from playwright.sync_api import expect
 from server import MAKE, free_port, serve
 
-TRIALS = [f"trial-{number:03}" for number in range(SMALL["tune"]["trials"])]
+TRIALS = [f"trial-{number:03}" for number in range(PARAMS["tune"]["trials"])]
 
 
 @pytest.fixture(scope="module")

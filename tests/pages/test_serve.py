@@ -17,7 +17,7 @@ import pytest
 import requests
 import torch
 import yaml
-from clone import ROOT, empty_store
+from clone import PARAMS, ROOT, empty_store
 from server import MAKE, free_port, listens, serve
 
 JSON = "application/json"
@@ -114,9 +114,8 @@ def refusal(tmp_path, monkeypatch):
     [(False, "mlflow.db: missing; "), (True, "fashionmnist-cnn@champion: not in the registry of ")],
 )
 def test_a_missing_champion_is_an_error(tmp_path, refusal, store, reason):
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
-    settings["download"]["dataset"] = "FashionMNIST"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    fashion = {"download": PARAMS["download"] | {"dataset": "FashionMNIST"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS | fashion))
     shutil.copytree(ROOT / "datasets", tmp_path / "datasets")
     if store:
         (tmp_path / "mlflow.db").write_bytes(empty_store())

@@ -1,14 +1,15 @@
 """The committed `dvc.lock` belongs to the committed code, parameters and reports.
 
-The last commit is read, not the working tree, because `dvc repro` brings that up to date.
+The last commit is read, not the working tree, because `dvc repro` brings that up to date. So commit
+a change together with the results of `make repro`.
 """
 
 import subprocess
 
+from mnist_cnn import yaml_files
 from mnist_cnn.reproduce.provenance import md5_path
 
 import pytest
-import yaml
 from clone import ROOT
 
 STAGES = ["download", "tune", "train", "evaluate"]
@@ -27,17 +28,17 @@ def committed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def params(committed):
-    return yaml.safe_load((committed / "params.yaml").read_text())
+    return yaml_files.read(committed / "params.yaml")
 
 
 @pytest.fixture(scope="module")
 def defined(committed):
-    return yaml.safe_load((committed / "dvc.yaml").read_text())["stages"]
+    return yaml_files.read(committed / "dvc.yaml")["stages"]
 
 
 @pytest.fixture(scope="module")
 def locked(committed):
-    return yaml.safe_load((committed / "dvc.lock").read_text())["stages"]
+    return yaml_files.read(committed / "dvc.lock")["stages"]
 
 
 @pytest.fixture(scope="module")

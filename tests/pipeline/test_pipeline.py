@@ -12,7 +12,7 @@ import mlflow
 import pytest
 import torch
 import yaml
-from clone import RUNS, SMALL, Clone, make_clone, same_results
+from clone import PARAMS, RUNS, Clone, make_clone, same_results
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_the_model_is_registered_as_the_champion(runs, client):
 def test_predictions_are_those_of_the_model_file(clone):
     predictions = rows(clone, "reports/evaluate/tables/predictions.csv")
     whole = data.load("test", clone.folder / arrays.folder("MNIST"))
-    (examples,) = data.subset(whole, (SMALL["evaluate"]["test_size"],), 0)
+    (examples,) = data.subset(whole, (PARAMS["evaluate"]["test_size"],), 0)
     network, dataset = model.load(clone.folder / "models/best_model.pth")
 
     assert dataset.name == "MNIST"
@@ -170,7 +170,7 @@ def test_metrics_agree_across_files(clone):
     confusion = rows(clone, "reports/evaluate/tables/confusion_matrix.csv")
     correct = sum(int(row[row["true"]]) for row in confusion)
 
-    assert correct / SMALL["evaluate"]["test_size"] == metrics["accuracy"]
+    assert correct / PARAMS["evaluate"]["test_size"] == metrics["accuracy"]
     assert sum(float(row["f1"]) for row in per_class) / 10 == pytest.approx(metrics["f1_macro"])
 
 

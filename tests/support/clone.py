@@ -18,12 +18,9 @@ from mlflow.entities import Run
 ROOT = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
 
-SMALL = {
-    "tune": {"trials": 6, "round_size": 3, "train_size": 600, "validation_size": 200},
-    # Some tests run several clones at once.
-    "train": {"epochs": 2, "train_size": 1000, "threads": 1},
-    "evaluate": {"test_size": 500, "threads": 1},
-}
+# The parameters of clones, and of other tests that need some.
+PARAMS_FILE = ROOT / "tests/params.yaml"
+PARAMS = yaml.safe_load(PARAMS_FILE.read_text())
 
 # The runs of such a clone, and the files that are always the same.
 RUNS = ["train", *(f"trial-{n:03}" for n in range(6)), "tune"]
@@ -108,7 +105,7 @@ class Clone:
 
 
 def make_clone(folder: Path) -> Clone:
-    """A clone of the current working tree, with small parameters and without results."""
+    """A clone of the current working tree, with the parameters of the tests and without results."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -122,11 +119,11 @@ def make_clone(folder: Path) -> Clone:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
     (folder / "mlflow.db").write_bytes(empty_store())
+    shutil.copy2(PARAMS_FILE, folder / "params.yaml")
     clone = Clone(folder)
-    clone.set_params(SMALL)
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
-    clone.run("git", "commit", "--quiet", "--message", "small parameters")
+    clone.run("git", "commit", "--quiet", "--message", "parameters of the tests")
     return clone
 
 

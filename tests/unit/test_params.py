@@ -3,19 +3,18 @@
 from contextlib import suppress
 from copy import deepcopy
 
-from mnist_cnn import params
+from mnist_cnn import params, yaml_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.search.space import distributions
 
 import pytest
 import yaml
-from clone import ROOT
+from clone import PARAMS, PARAMS_FILE, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
-SHIPPED = yaml.safe_load(TEXT)
+TEXT = PARAMS_FILE.read_text(encoding="utf-8")
 SPACE = "tune.search_space"
 FIXED = "tune.hyperparameters"
 NAN = float("nan")
@@ -23,8 +22,8 @@ REMOVED = object()
 
 
 def change(changes):
-    """The shipped parameters with other values at some paths."""
-    content = deepcopy(SHIPPED)
+    """The parameters of the tests with other values at some paths."""
+    content = deepcopy(PARAMS)
     for path, value in changes.items():
         *sections, key = path.split(".")
         section = content
@@ -53,9 +52,10 @@ def rejection(path, changes):
     return message
 
 
-def test_the_shipped_parameters_are_loaded_completely():
-    loaded = params.load(ROOT / "params.yaml")
-    assert loaded.model_dump(mode="json", exclude_unset=True) == SHIPPED
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", PARAMS_FILE], ids=["project", "tests"])
+def test_parameters_are_loaded_completely(path):
+    loaded = params.load(path)
+    assert loaded.model_dump(mode="json", exclude_unset=True) == yaml_files.read(path)
 
 
 def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
@@ -238,6 +238,6 @@ VALUES = st.recursive(
 )
 
 
-@given(st.sampled_from([*keys(SHIPPED)]), VALUES)
+@given(st.sampled_from([*keys(PARAMS)]), VALUES)
 def test_parameters_with_any_value_load_or_are_rejected(path, key, value):
     loads_or_is_rejected(path, change({key: value}))
