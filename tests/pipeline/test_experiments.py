@@ -1,36 +1,65 @@
 """An experiment leaves the workspace as it is, and its runs in the store of the project."""
 
 import json
+import shutil
 from pathlib import Path
 
+from mnist_cnn import params
+from mnist_cnn.learning.hyperparameters import parse
+
 import pytest
-from clone import ROOT, make_clone
+from clone import PARAMS_FILE, ROOT, Clone, make_clone
 from drawings import draw
+from dvc.utils.hydra import apply_overrides
 
 SMALL = [
     "tune.trials=2",
     "tune.epochs=1",
     "tune.train_size=200",
+    "tune.validation_size=200",
     "train.train_size=200",
     "train.epochs=1",
+    "evaluate.test_size=500",
 ]
+
+# Sections of `params.yaml` for other data.
+ADAPTED = {
+    "download": {"dataset": "FashionMNIST"},
+    "model": {"network": "residual"},
+    "tune": {
+        "train_size": "all",
+        "objective": {"metric": "validation_loss", "direction": "minimize"},
+        "hyperparameters": {"augmentation": "flip_crop", "padding": 2, "blocks": 1},
+        "search_space": {
+            "width": {"type": "int", "low": 4, "high": 8},
+            "learning_rate": {"type": "categorical", "choices": [0.01, 0.02]},
+        },
+    },
+    "train": {"train_size": "all"},
+    "evaluate": {"test_size": "all"},
+}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A clone in which the experiment `article` has run, with small parameters."""
+    """A clone for other data in which the experiment `article` has run, with small parameters."""
     clone = make_clone(tmp_path_factory.mktemp("project"))
-    clone.run("dvc", "repro", "download")
+    clone.set_params(ADAPTED)
+    clone.run("git", "commit", "--quiet", "--all", "--message", "other data")
     clone.before = clone.run("git", "status", "--porcelain").stdout, clone.read("params.yaml")
     run_experiment(clone, "article")
     return clone
 
 
+def changes(name):
+    """The changes to `params.yaml` that an experiment makes."""
+    lines = (ROOT / "experiments" / name).read_text().splitlines()
+    return [line for line in lines if line[0] != "#"]
+
+
 def run_experiment(clone, name):
     """Run an experiment with small parameters, as its make target does with others."""
-    lines = (ROOT / "experiments" / name).read_text().splitlines()
-    changes = [line for line in lines if line[0] != "#"] + SMALL
-    options = [word for change in changes for word in ("--set-param", change)]
+    options = [word for change in changes(name) + SMALL for word in ("--set-param", change)]
     clone.run("dvc", "exp", "run", "--temp", "--name", name, *options)
 
 
@@ -74,14 +103,72 @@ def test_dvc_and_mlflow_have_the_same_metrics(project, runs):
 
 
 def test_the_experiment_article_has_the_search_space_of_the_article(runs):
-    params = runs["trial-000"].data.params
+    trial = runs["trial-000"].data.params
 
-    assert 32 <= int(params["conv1_out_channels"]) <= 128
-    assert 64 <= int(params["conv2_out_channels"]) <= 256
-    assert 128 <= int(params["fc1_out_features"]) <= 512
-    assert params["crop"] == "0"
-    assert (params["optimizer"], params["learning_rate"]) == ("adam", "0.001")
-    assert (params["schedule"], params["batch_norm"]) == ("constant", "False")
+    assert 32 <= int(trial["conv1_out_channels"]) <= 128
+    assert 64 <= int(trial["conv2_out_channels"]) <= 256
+    assert 128 <= int(trial["fc1_out_features"]) <= 512
+    assert trial["crop"] == "0"
+    assert (trial["optimizer"], trial["learning_rate"]) == ("adam", "0.001")
+    assert (trial["schedule"], trial["batch_norm"]) == ("constant", "False")
+
+
+@pytest.fixture(params=[{}, ADAPTED], ids=["MNIST", "other data"])
+def changed(request, tmp_path):
+    """What an experiment makes of the parameters."""
+    shutil.copy2(PARAMS_FILE, tmp_path / "params.yaml")
+    Clone(tmp_path).set_params(request.param)
+
+    def changed(name):
+        apply_overrides(tmp_path / "params.yaml", changes(name))
+        return params.load(tmp_path / "params.yaml")
+
+    return changed
+
+
+def test_the_experiment_article_is_the_protocol_of_the_article(changed):
+    article = changed("article")
+    tune = article.tune
+
+    assert (article.download.dataset, article.model.network) == ("MNIST", "deep_cnn")
+    assert (tune.train_size, tune.validation_size, article.train.train_size) == (55000, 5000, 60000)
+    assert article.evaluate.test_size == 10000
+    assert tune.trials == 10
+    assert tune.epochs == article.train.epochs == 5
+    assert tune.objective.metric == "validation_accuracy"
+    assert tune.pruner.name == "none"
+    assert {name: (r.low, r.high) for name, r in tune.search_space.items()} == {
+        "conv1_out_channels": (32, 128),
+        "conv2_out_channels": (64, 256),
+        "fc1_out_features": (128, 512),
+    }
+    drawn = {"conv1_out_channels": 88, "conv2_out_channels": 237, "fc1_out_features": 389}
+    plain = {
+        "batch_norm": False,
+        "dropout": 0.0,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batch_size": 64,
+        "rotation": 10.0,
+        "translation": 0.1,
+        "interpolation": "nearest",
+    }
+    assert parse(tune.hyperparameters | drawn, "deep_cnn") == parse(drawn | plain, "deep_cnn")
+
+
+def test_the_experiment_residual_tunes_depth_width_and_training(changed):
+    residual = changed("residual")
+
+    assert (residual.download.dataset, residual.model.network) == ("MNIST", "residual")
+    assert residual.tune.search_space.keys() == {
+        *("blocks", "width"),
+        *("dropout", "learning_rate", "batch_size", "weight_decay"),
+    }
+    assert residual.tune.hyperparameters.keys() == {
+        *("optimizer", "schedule", "rotation", "translation", "interpolation")
+    }
 
 
 def test_the_experiment_residual_tunes_trains_and_registers_another_network(project, tmp_path):

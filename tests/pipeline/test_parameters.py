@@ -1,7 +1,6 @@
 """Every parameter in `params.yaml` changes the result."""
 
 import copy
-import json
 import runpy
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,9 @@ from mnist_cnn.search.summary import trials_table
 import pytest
 import torch
 import yaml
-from clone import ROOT, empty_store
+from clone import PARAMS, empty_store
 from described import FORM
 from small_networks import objective
-
-SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 # Their keys are free, and have tests of their own.
 FREE = ("hyperparameters", "search_space")
@@ -91,12 +88,12 @@ def test_every_parameter_has_a_test():
     shown = {f"tune.{name}" for name in TUNE} | ELSEWHERE
     shown |= {f"train.{name}" for name in TRAIN} | {f"evaluate.{name}" for name in EVALUATE}
 
-    assert set(leaves(SHIPPED)) == shown
+    assert set(leaves(PARAMS)) == shown
 
 
 def study(settings, real_train):
     """The table of a search."""
-    tune = Params.model_validate(SHIPPED | {"tune": settings}).tune
+    tune = Params.model_validate(PARAMS | {"tune": settings}).tune
     train, validation = data.subset(real_train, (tune.train_size, tune.validation_size), tune.seed)
     trained = objective(tune, train, validation)
     with ThreadPoolExecutor(1) as executor:
@@ -227,7 +224,7 @@ def test_a_parameter_of_evaluate_changes_the_report(name, file, workspace):
 
 
 def test_the_number_of_threads_is_used(workspace, real_train):
-    tune = Params.model_validate(SHIPPED | {"tune": STUDY | {"threads": 2}}).tune
+    tune = Params.model_validate(PARAMS | {"tune": STUDY | {"threads": 2}}).tune
     train, validation = data.subset(real_train, (100, 100), 0)
     trained = objective(tune, train, validation)
     next(trained({"learning_rate": 0.1, "dropout": 0.0}, 0, None))
@@ -237,47 +234,3 @@ def test_the_number_of_threads_is_used(workspace, real_train):
     assert torch.get_num_threads() == 1
     rerun(workspace, "evaluate", "evaluate.threads", 2)
     assert torch.get_num_threads() == 2
-
-
-def test_the_experiment_article_is_the_protocol_of_the_article(tmp_path):
-    """`experiments/article` changes the parameters to the protocol of the article."""
-    params = copy.deepcopy(SHIPPED)
-    for line in (ROOT / "experiments/article").read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        name, _, value = line.lstrip("+~").partition("=")
-        *path, last = name.split(".")
-        section = params
-        for key in path:
-            section = section[key]
-        if line.startswith("~"):
-            del section[last]
-        else:
-            section[last] = yaml.safe_load(value.replace(":", ": ").replace(",", ", "))
-    path = tmp_path / "params.yaml"
-    path.write_text(json.dumps(params))
-
-    tune = Params.model_validate(params).tune
-
-    assert tune.trials == 10
-    assert tune.epochs == params["train"]["epochs"] == 5
-    assert tune.pruner.name == "none"
-    assert {name: (r.low, r.high) for name, r in tune.search_space.items()} == {
-        "conv1_out_channels": (32, 128),
-        "conv2_out_channels": (64, 256),
-        "fc1_out_features": (128, 512),
-    }
-    drawn = {"conv1_out_channels": 88, "conv2_out_channels": 237, "fc1_out_features": 389}
-    plain = {
-        "batch_norm": False,
-        "dropout": 0.0,
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "batch_size": 64,
-        "rotation": 10.0,
-        "translation": 0.1,
-        "interpolation": "nearest",
-    }
-    assert parse(tune.hyperparameters | drawn, "deep_cnn") == parse(drawn | plain, "deep_cnn")
