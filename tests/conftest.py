@@ -1,12 +1,13 @@
 """Fixtures of all tests."""
 
+import json
 import signal
 
-from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 
 import pytest
 from clone import ROOT, make_clone
+from described import mnist
 from hypothesis import settings
 
 # A shell starts background processes with Ctrl-C ignored, and `nohup` ignores SIGHUP.
@@ -21,7 +22,20 @@ settings.load_profile("default")
 @pytest.fixture(scope="session")
 def real_train():
     """The 60,000 training examples."""
-    return data.load("train", ROOT / arrays.folder("MNIST"))
+    return data.load("train", mnist())
+
+
+@pytest.fixture(scope="session")
+def published_model():
+    """The file of the model that README.md describes; tests are skipped if there is another."""
+    path = ROOT / "models/best_model.pth"
+    metrics = ROOT / "reports/evaluate/metrics.json"
+    if not path.exists() or not metrics.exists():
+        pytest.skip("models/best_model.pth is missing; `make repro` creates it")
+    accuracy = json.loads(metrics.read_text())["accuracy"]
+    if f"**{100 * accuracy:.2f} %**" not in (ROOT / "README.md").read_text():
+        pytest.skip("the results are of other parameters than those in README.md")
+    return path
 
 
 @pytest.fixture(scope="session")

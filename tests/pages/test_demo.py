@@ -22,7 +22,6 @@ from server import free_port, serve
 from small_networks import deep_cnn
 
 SCRIPT = str(ROOT / "src/demo.py")
-BEST_MODEL = ROOT / "models/best_model.pth"
 ANY_MODEL = ROOT / "tests/assets/model_v1.pth"
 
 # Strokes, as points to the right of the middle of the canvas and below it, in pixels.
@@ -32,12 +31,10 @@ RING = [(90 * math.sin(k * math.pi / 6), -130 * math.cos(k * math.pi / 6)) for k
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(published_model, tmp_path_factory):
     """The address of the page; its server has a proxy that does not answer."""
-    if not BEST_MODEL.exists():
-        pytest.skip("models/best_model.pth is missing; `make repro` creates it")
     folder, port = tmp_path_factory.mktemp("demo"), free_port()
-    command = [sys.executable, SCRIPT, "--model", str(BEST_MODEL), "--port", str(port)]
+    command = [sys.executable, SCRIPT, "--model", str(published_model), "--port", str(port)]
     variables = {"ALL_PROXY": "http://127.0.0.1:9", "TMPDIR": str(folder)}
     with serve(folder, command, port, path="/", **variables) as address:
         yield address

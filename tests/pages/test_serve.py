@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 
-from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import data, model
 
@@ -18,6 +17,7 @@ import requests
 import torch
 import yaml
 from clone import PARAMS, ROOT, empty_store
+from described import mnist
 from server import MAKE, free_port, listens, serve
 
 JSON = "application/json"
@@ -40,7 +40,7 @@ def server(clone):
 @pytest.fixture(scope="module")
 def images():
     """A hundred test images, `uint8 (100, 1, 28, 28)`."""
-    return data.load("test", ROOT / arrays.folder("MNIST")).images[:100]
+    return data.load("test", mnist()).images[:100]
 
 
 def post(server, body, kind=JSON):

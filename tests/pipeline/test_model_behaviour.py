@@ -1,18 +1,15 @@
-"""How `models/best_model.pth` behaves on real digits: accuracy, invariance, direction."""
+"""How the published model behaves on real digits: accuracy, invariance, direction."""
 
 from typing import NamedTuple
 
-from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data, model
 from mnist_cnn.networks import Classifier
 
 import pytest
 import torch
-from clone import ROOT
+from described import mnist
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
-
-BEST_MODEL = ROOT / "models/best_model.pth"
 
 
 class Subject(NamedTuple):
@@ -38,11 +35,9 @@ class Subject(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def subject():
-    if not BEST_MODEL.exists():
-        pytest.skip("models/best_model.pth is missing; `make repro` creates it")
-    network, _ = model.load(BEST_MODEL)
-    images, labels = data.load("test", ROOT / arrays.folder("MNIST"))
+def subject(published_model):
+    network, _ = model.load(published_model)
+    images, labels = data.load("test", mnist())
     images, labels = images[::5], labels[::5]
     return Subject(network, images, labels, model.predict(network, images))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
+from described import ROOT, mnist
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-ROOT = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
 
 # The parameters of clones, and of other tests that need some.
@@ -48,7 +48,7 @@ class Clone:
             if not name.startswith(("MLFLOW", "OPTUNA", "GIT", "DVC", "TUNE", "PYTEST"))
         } | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DATA_DIR": str(ROOT / "data"),
+            "DATA_DIR": str(mnist().parent),
             "DVC_NO_ANALYTICS": "1",
             "GIT_AUTHOR_NAME": "test",
             "GIT_AUTHOR_EMAIL": "test@localhost",

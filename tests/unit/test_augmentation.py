@@ -2,14 +2,13 @@
 
 from functools import partial
 
-from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 from mnist_cnn.learning.augmentation import AUGMENTATIONS, Affine, FlipCrop
 
 import numpy as np
 import pytest
 import torch
-from clone import ROOT
+from described import mnist
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
@@ -33,7 +32,7 @@ smooth = partial(augment, interpolation="bilinear")
 @pytest.fixture(scope="module")
 def images():
     """The first 200 images of the test set."""
-    return data.load("test", ROOT / arrays.folder("MNIST")).images[:200]
+    return data.load("test", mnist()).images[:200]
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 
-from mnist_cnn.datasets import arrays, description, sources
+from mnist_cnn.datasets import arrays, sources
 from mnist_cnn.datasets.params import Download
 from mnist_cnn.learning import data
 
@@ -11,23 +11,21 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from clone import ROOT
+from described import DESCRIPTIONS, mnist
 from examples import FASHION, on_fashion
-
-FOLDER = ROOT / arrays.folder("MNIST")
 
 
 def test_the_digests_are_those_of_mnist():
-    described = description.load("MNIST")
     for split in arrays.SPLITS:
-        assert arrays.read(split, FOLDER).digest() == getattr(described.digests, split)
+        digest = getattr(DESCRIPTIONS["MNIST"].digests, split)
+        assert arrays.read(split, mnist()).digest() == digest
 
 
 @on_fashion
 def test_the_digests_are_those_of_fashion_mnist(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DIR", str(FASHION))
     download = Download(dataset="FashionMNIST", sources=("folder",), timeout=60)
-    sources.make(description.load("FashionMNIST"), download, tmp_path, print)
+    sources.make(DESCRIPTIONS["FashionMNIST"], download, tmp_path, print)
     assert data.load("train", tmp_path).labels.bincount().tolist() == [6000] * 10
     assert data.load("test", tmp_path).labels.bincount().tolist() == [1000] * 10
 
@@ -44,14 +42,9 @@ def test_debian_has_the_fashion_mnist_of_torchvision_with_other_headers():
         assert gzip.decompress(original) == gzip.decompress(debian)
 
 
-@pytest.fixture(autouse=True)
-def _root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
 @pytest.fixture(scope="module")
 def splits(real_train):
-    return {"train": real_train, "test": data.load("test", FOLDER)}
+    return {"train": real_train, "test": data.load("test", mnist())}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import gzip
 
-from mnist_cnn.datasets import arrays, idx, image_files
+from mnist_cnn.datasets import idx, image_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference import preprocessing
 from mnist_cnn.learning import data, model
@@ -10,16 +10,13 @@ from mnist_cnn.learning import data, model
 import numpy as np
 import pytest
 import torch
-from clone import ROOT
-from described import DESCRIPTIONS
+from described import DESCRIPTIONS, mnist
 from drawings import draw, encode, mean_difference
 from examples import FASHION, on_fashion
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw
-
-BEST_MODEL = ROOT / "models/best_model.pth"
 
 
 def preprocess(image, *, object_size=20, strokes=True):
@@ -29,9 +26,9 @@ def preprocess(image, *, object_size=20, strokes=True):
 
 
 @pytest.fixture(scope="module")
-def mnist():
+def digits():
     """Every tenth image of the test set, `uint8 (1000, 1, 28, 28)`, and its label."""
-    return data.load("test", ROOT / arrays.folder("MNIST")).select(torch.arange(0, 10_000, 10))
+    return data.load("test", mnist()).select(torch.arange(0, 10_000, 10))
 
 
 def close_crop():
@@ -171,21 +168,20 @@ def test_size_hardly_matters(grey, factor):
     assert min(mean_difference(image, preprocess(grey)) for image in shifted) < 4
 
 
-def test_images_of_mnist_hardly_change(mnist):
-    images = mnist.images.numpy()
+def test_images_of_mnist_hardly_change(digits):
+    images = digits.images.numpy()
     processed = np.stack([preprocess(grey) for (grey,) in images])
     largest = np.abs(processed.astype(int) - images).max(axis=(1, 2, 3))
     assert mean_difference(processed, images) < 0.5
     assert (largest <= 2).mean() > 0.93
 
 
-@pytest.mark.skipif(not BEST_MODEL.exists(), reason="`dvc repro` creates models/best_model.pth")
-def test_accuracy_on_images_of_mnist_hardly_changes(mnist):
-    network, _ = model.load(BEST_MODEL)
-    processed = torch.from_numpy(np.stack([preprocess(grey) for (grey,) in mnist.images.numpy()]))
+def test_accuracy_on_images_of_mnist_hardly_changes(published_model, digits):
+    network, _ = model.load(published_model)
+    processed = torch.from_numpy(np.stack([preprocess(grey) for (grey,) in digits.images.numpy()]))
     correct, correct_processed = (
-        int((model.predict(network, images).argmax(1) == mnist.labels).sum())
-        for images in (mnist.images, processed)
+        int((model.predict(network, images).argmax(1) == digits.labels).sum())
+        for images in (digits.images, processed)
     )
     assert abs(correct - correct_processed) <= 2
 
