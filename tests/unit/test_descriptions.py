@@ -11,12 +11,9 @@ from mnist_cnn.evaluation import model_card
 import pytest
 import torchvision
 import yaml
-from clone import ROOT
+from described import DESCRIPTIONS, ROOT
 from examples import FACTS
 from huggingface_hub import ModelCard
-
-NAMES = sorted(path.stem for path in (ROOT / "datasets").glob("*.yaml"))
-OTHERS = pytest.mark.parametrize("name", sorted({*NAMES} - {"MNIST"}))
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +21,14 @@ def _root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "datasets").glob("*.yaml")])
+def test_a_description_is_valid(name):
+    assert description.load(name).name == name
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_a_description_has_the_classes_and_the_files_of_torchvision(name):
-    described, theirs = description.load(name), getattr(torchvision.datasets, name)
+    described, theirs = DESCRIPTIONS[name], getattr(torchvision.datasets, name)
     assert isinstance(described.source, IdxFiles)
     names = {f"{file.removesuffix('.gz')}.gz" for file in described.source.sha256}
     assert names == {file for file, _ in theirs.resources}
@@ -34,9 +36,9 @@ def test_a_description_has_the_classes_and_the_files_of_torchvision(name):
         assert list(described.classes) == theirs.classes
 
 
-@OTHERS
+@pytest.mark.parametrize("name", ["FashionMNIST", "KMNIST"])
 def test_the_model_card_describes_the_data_set_and_not_mnist(name, tmp_path):
-    described = description.load(name)
+    described = DESCRIPTIONS[name]
     text = model_card.render(replace(FACTS, dataset=described))
     (tmp_path / "card.md").write_text(text)
 

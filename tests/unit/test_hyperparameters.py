@@ -88,7 +88,8 @@ def test_a_name_that_two_parts_have_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", ["resnext", "../deep_cnn", "os"])
 def test_an_unknown_network_is_named(name):
-    with pytest.raises(ValueError, match=f"network '{name}' is unknown; there are deep_cnn, resid"):
+    known = ", ".join(networks.names())
+    with pytest.raises(ValueError, match=f"network '{name}' is unknown; there are {known}"):
         parse({}, name)
 
 
