@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data repro article residual compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro article residual compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -29,7 +29,10 @@ $(READY): pyproject.toml $(LOCKS)
 data: $(READY) ## download the data set
 	$(BIN)/dvc repro download
 
-repro: $(READY) ## run the stages that are not up to date: download, tune, train, evaluate
+check: $(READY) ## check params.yaml and the description of the data set
+	@$(BIN)/python src/check.py
+
+repro: check ## run the stages that are not up to date: download, tune, train, evaluate
 	$(BIN)/dvc repro
 
 article: data ## run the protocol of the article, as the DVC experiment `article`
