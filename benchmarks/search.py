@@ -1,4 +1,4 @@
-"""What a search costs besides its trials, and how much faster it is with more workers.
+"""What a search costs besides its trials, what its lag costs, and how busy its workers are.
 
 python benchmarks/search.py
 """
@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mnist_cnn.search import executors, study
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.trial import ObjectiveFunction, train_network
 
+import numpy as np
 import optuna
 
 
@@ -31,6 +32,44 @@ def trivial(
     rate = hyperparameters["learning_rate"]
     for epoch in (1, 2):
         yield Epoch(epoch, 0.0, 0.0, 0.0, 1 - (rate - 0.01) ** 2 - 0.1 / epoch)
+
+
+# The Hartmann function of six variables (Dixon and Szegö 1978).
+_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
+_A = np.array(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8],
+     [17, 8, 0.05, 10, 0.1, 14]]
+)  # fmt: skip
+_P = 1e-4 * np.array(
+    [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991],
+     [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]]
+)  # fmt: skip
+_MINIMUM = -3.32237
+
+
+def hartmann(
+    hyperparameters: dict[str, Any], _seed: int, _checkpoint: Path | None
+) -> Iterator[Epoch]:
+    """A trial of one epoch that takes no time; its loss is how far it is above the minimum."""
+    x = np.array([hyperparameters[f"x{i}"] for i in range(6)])
+    value = -float(_ALPHA @ np.exp(-(_A * (x - _P) ** 2).sum(1)))
+    yield Epoch(1, 0.0, 0.0, value - _MINIMUM, 0.0)
+
+
+def losses(tune: Tune, lag: int, trials: int, seed: int) -> list[float]:
+    """The losses of such trials, in order of number."""
+    changed = {
+        "lag": lag,
+        "seed": seed,
+        "epochs": 1,
+        "trials": trials,
+        "objective": {"metric": "validation_loss", "direction": "minimize"},
+        "search_space": {f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(6)},
+    }
+    own = Tune.model_validate(tune.model_dump() | changed)
+    record = study.open_study("benchmark", "sqlite://", own.objective.direction)
+    with ThreadPoolExecutor(1) as executor:
+        return [trial.value or 0.0 for trial in study.search(own, hartmann, record, executor)]
 
 
 def seconds(tune: Tune, objective: ObjectiveFunction, executor: Executor) -> float:
@@ -69,6 +108,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     settings = params.load()
     tune = settings.tune
@@ -81,9 +121,15 @@ def main() -> None:
             taken = seconds(tune.model_copy(update={"trials": trials}), trivial, executor)
             print(f"| {trials:,} | {taken:.1f} | {1000 * taken / trials:.1f} |", flush=True)
 
-    short = tune.model_copy(
-        update={"trials": 2 * tune.round_size, "epochs": 1, "train_size": 10_000}
-    )
+    counts = (20, 50, 100)
+    print(f"\n| lag | best loss after {' | after '.join(f'{count} trials' for count in counts)} |")
+    print("|--:" * (1 + len(counts)) + "|")
+    for lag in (1, 4, 8):
+        found = [losses(tune, lag, max(counts), seed) for seed in range(options.seeds)]
+        best = [statistics.mean(min(each[:count]) for each in found) for count in counts]
+        print(f"| {lag} | {' | '.join(f'{mean:.2f}' for mean in best)} |", flush=True)
+
+    short = tune.model_copy(update={"trials": 2 * tune.lag, "epochs": 1, "train_size": 10_000})
     train, validation = data.subset(
         data.load("train", arrays.folder("MNIST")),
         (short.train_size, short.validation_size),

@@ -57,6 +57,8 @@ def main() -> None:
         for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
             run.log_later(partial(run.log_trial, trial, tune))
+            if trial.error and all(each.state != "failed" for each in finished[:-1]):
+                console.write(trial.error.rstrip())  # of the first one, as others may fail alike
             console.write(trial.describe(tune.objective))
             bar.set_postfix_str(_best_so_far(tune, finished), refresh=False)
             bar.update()
@@ -95,7 +97,7 @@ def _write_report(tune: Tune, finished: Sequence[Trial]) -> tuple[dict[str, Any]
     files.write_json(REPORTS / "metrics.json", metrics)
     files.write_csv(REPORTS / "trials.csv", summary.trials_table(finished))
     files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(finished))
-    plotted = study.study_in_memory(finished, tune)
+    plotted = study.study_of(finished, tune)
     for name, figure in plots.figures(plotted, tune.objective.label).items():
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
     console.write(f"best: {best.describe(tune.objective)}; {REPORTS / 'best_params.json'}")

@@ -12,6 +12,7 @@ from mnist_cnn.datasets import description
 from mnist_cnn.datasets.params import Download
 from mnist_cnn.evaluation.params import Evaluate
 from mnist_cnn.learning.params import Compute, Model, Train
+from mnist_cnn.search import proposals
 from mnist_cnn.search.params import Tune, check_networks
 
 from pydantic import model_validator
@@ -30,6 +31,7 @@ class Params(yaml_files.Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_networks(self.tune, self.model.network, description.load(self.download.dataset).form)
+        proposals.check(self.tune)
         return self
 
 

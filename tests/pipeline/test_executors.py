@@ -111,7 +111,7 @@ def test_no_process_outlives_its_parent(tmp_path, number):
 
 
 def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
-    tune = make_tune(trials=6, round_size=3)
+    tune = make_tune(trials=6, lag=3)
     with process_pool(3) as executor:
         trials = run_search(tune, bowl_with_kills, executor=executor, checkpoints=tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
 
 
 def test_the_number_of_processes_has_no_effect_on_networks(real_train, tmp_path):
-    tune = make_tune(trials=4, round_size=2, epochs=2)
+    tune = make_tune(trials=4, lag=2, epochs=2)
     train, validation = data.subset(real_train, (200, 100), 0)
     trained = objective(tune, train, validation)
     expected = trials_table(run_search(tune, trained))

@@ -136,7 +136,7 @@ def test_the_experiment_article_is_the_protocol_of_the_article(changed):
     assert tune.trials == 10
     assert tune.epochs == article.train.epochs == 5
     assert tune.objective.metric == "validation_accuracy"
-    assert tune.pruner.name == "none"
+    assert tune.pruner == {"name": "NopPruner"}
     assert {name: (r.low, r.high) for name, r in tune.search_space.items()} == {
         "conv1_out_channels": (32, 128),
         "conv2_out_channels": (64, 256),

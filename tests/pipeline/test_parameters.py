@@ -43,16 +43,16 @@ def changed(base, name, value):
 
 
 STUDY = {
-    "seed": 0,
+    "seed": 3,  # with pruned trials
     "trials": 8,
-    "round_size": 2,
+    "lag": 2,
     "epochs": 2,
     "threads": 1,
     "train_size": 100,
     "validation_size": 100,
     "objective": {"metric": "validation_accuracy", "direction": "maximize"},
-    "sampler": {"name": "tpe", "startup_trials": 4},
-    "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
+    "sampler": {"name": "TPESampler", "n_startup_trials": 4},
+    "pruner": {"name": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0},
     "hyperparameters": {"conv1_out_channels": 2, "batch_size": 25, "schedule": "one_cycle"},
     "search_space": {
         "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
@@ -63,16 +63,16 @@ STUDY = {
 TUNE = {
     "seed": 1,
     "trials": 9,
-    "round_size": 3,
+    "lag": 3,
     "epochs": 3,
     "train_size": 120,
     "validation_size": 120,
     "objective.metric": "train_accuracy",
-    "sampler.name": "random",
-    "sampler.startup_trials": 0,
-    "pruner.name": "none",
-    "pruner.startup_trials": 8,
-    "pruner.warmup_epochs": 1,
+    "sampler.name": {"name": "RandomSampler"},
+    "sampler.n_startup_trials": {"name": "TPESampler", "n_startup_trials": 0},
+    "pruner.name": {"name": "NopPruner"},
+    "pruner.n_startup_trials": {"name": "MedianPruner", "n_startup_trials": 8},
+    "pruner.n_warmup_steps": {"name": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 2},
 }
 TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
@@ -109,7 +109,9 @@ def usual_study(real_train):
 
 @pytest.mark.parametrize("name", TUNE)
 def test_a_parameter_of_tune_changes_the_study(name, usual_study, real_train):
-    assert study(changed(STUDY, name, TUNE[name]), real_train) != usual_study
+    # The arguments of a sampler or pruner depend on its name.
+    section = name.partition(".")[0] if isinstance(TUNE[name], dict) else name
+    assert study(changed(STUDY, section, TUNE[name]), real_train) != usual_study
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from clone import PARAMS, RUNS, Clone, make_clone, same_results
+from server import MAKE
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,17 @@ def test_rerunning_a_stage_gives_the_same_files_and_new_runs(clone, runs, tmp_pa
     same_results(copy, clone)
     assert len(copy.runs()) == len(runs) + 1
     assert len(copy.mlflow.search_model_versions("name = 'mnist-cnn'")) == 1  # identical weights
+
+
+def test_a_mistake_in_the_parameters_is_found_before_results_are_deleted(clone):
+    text = clone.read("params.yaml")
+    clone.set_params({"model": {"network": "deep_cn"}})
+    done = clone.run(*MAKE, "repro", check=False)
+    (clone.folder / "params.yaml").write_bytes(text)
+
+    assert "params.yaml: model.network: network 'deep_cn' is unknown; there are" in done.stderr
+    assert "Running stage" not in done.stdout
+    assert clone.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
 @pytest.mark.parametrize("stage", ["tune", "train", "evaluate"])

@@ -3,7 +3,7 @@
 KILLS = [
     "data downloaded",
     "run opened",
-    "round proposed",
+    "trial proposed",
     "epoch ended",
     "trial ended",
     "trial half logged",

@@ -11,14 +11,14 @@ from mnist_cnn.search.study import open_study, search
 TUNE = {
     "seed": 0,
     "trials": 12,
-    "round_size": 4,
+    "lag": 4,
     "epochs": 3,
     "threads": 1,
     "train_size": 200,
     "validation_size": 100,
     "objective": {"metric": "validation_accuracy", "direction": "maximize"},
-    "sampler": {"name": "tpe", "startup_trials": 4},
-    "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
+    "sampler": {"name": "TPESampler", "n_startup_trials": 4},
+    "pruner": {"name": "MedianPruner", "n_startup_trials": 2},
     "hyperparameters": {"conv1_out_channels": 4, "fc1_out_features": 8},
     "search_space": {
         "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
@@ -44,7 +44,7 @@ def bowl(hyperparameters, seed, _checkpoint):
 def bowl_with_failures(hyperparameters, seed, checkpoint):
     """The same objective, which fails at high learning rates."""
     if hyperparameters["learning_rate"] > 0.01:
-        raise MemoryError("out of memory")
+        raise ArithmeticError("the loss is nan")
     yield from bowl(hyperparameters, seed, checkpoint)
 
 
@@ -69,7 +69,10 @@ class SerialExecutor(Executor):
             raise InterruptedError
         self.submitted += 1
         future: Future = Future()
-        future.set_result(function(*args, **kwargs))
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 

@@ -50,7 +50,9 @@ ONLY_IN = {
         "search.plots",
     },
     "mlflow": {"tracking.run", "tracking.registry", "reproduce.run_record"},
-    "optuna": {"search.plots", "search.space", "search.study", "search.trial"},
+    "optuna": {
+        f"search.{name}" for name in ("algorithms", "plots", "proposals", "space", "study", "trial")
+    },
     "PIL": {"datasets.image_files", "inference.demo_page", "inference.preprocessing"},
     "pypi_simple": {"datasets.idx_sources"},
     "requests": {"datasets.idx_sources"},

@@ -1,5 +1,7 @@
 """Arrays are made from folders of images, archives and other clones, and checked."""
 
+from functools import partial
+
 from mnist_cnn.datasets import arrays, image_files, sources
 from mnist_cnn.datasets.description import Description, resolve
 from mnist_cnn.datasets.params import Download
@@ -258,14 +260,15 @@ def test_torchvision_without_a_connection_says_why(tmp_path, monkeypatch):
 class Pictures:
     """A data set as torchvision has them."""
 
-    def __init__(self, root, *, train, download):
+    def __init__(self, root, *, train, download, first_label=0):
         assert download
         assert root.is_dir()
         self.count = 6 if train else 3
+        self.first = first_label
 
     def __iter__(self):
         for number in range(self.count):
-            yield Image.fromarray(colour(number % 3, number, (24, 20))), number % 3
+            yield Image.fromarray(colour(number % 3, number, (24, 20))), number % 3 + self.first
 
 
 def test_a_data_set_of_torchvision_is_resized_to_its_description(tmp_path, monkeypatch):
@@ -276,3 +279,13 @@ def test_a_data_set_of_torchvision_is_resized_to_its_description(tmp_path, monke
     assert train.images.shape == (6, 3, 12, 10)
     assert (train.images.reshape(6, 3, -1).max(2).argmax(1) == 2 - train.labels).all()
     assert test.labels.tolist() == [0, 1, 2]
+
+
+def test_labels_of_torchvision_that_begin_at_1_are_counted_from_0(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "EMNIST", partial(Pictures, first_label=1))
+    splits = {"train": {"train": True}, "test": {"train": False}}
+    source = {"kind": "torchvision", "name": "EMNIST"} | splits
+    (train, test), _ = make(describe(source=source | {"first_label": 1}), tmp_path)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2, 0, 1, 2], [0, 1, 2])
+    with pytest.raises(UserError, match="no image of class 0"):
+        make(describe(source=source), tmp_path)

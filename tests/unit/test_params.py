@@ -5,8 +5,9 @@ from copy import deepcopy
 
 from mnist_cnn import params, yaml_files
 from mnist_cnn.errors import UserError
-from mnist_cnn.search.space import distributions
+from mnist_cnn.search.space import suggest
 
+import optuna
 import pytest
 import yaml
 from clone import PARAMS, PARAMS_FILE, ROOT
@@ -67,7 +68,9 @@ def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
     }
     path.write_text(change({SPACE: ranges}))
     space = params.load(path).tune.search_space
-    assert [*distributions(space).items()] == [
+    trial = optuna.create_study().ask()
+    suggest(trial, space, {})
+    assert [*trial.distributions.items()] == [
         ("batch_size", CategoricalDistribution((128, 256))),
         ("conv1_out_channels", IntDistribution(12, 16, step=4)),
         ("dropout", FloatDistribution(0.0, 0.3, step=0.1)),
@@ -98,11 +101,20 @@ def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
             {"metric": "validation_loss", "direction": "maximize"},
             "maximize validation_loss would keep the worst trial",
         ),
-        ("tune.sampler.name", "grid", "Input should be 'tpe' or 'random' (found 'grid')"),
-        ("tune.pruner.name", "mean", "Input should be 'median' or 'none' (found 'mean')"),
+        (
+            "model.network",
+            "resnet",
+            "network 'resnet' is unknown; there are deep_cnn, residual (found 'resnet')",
+        ),
         ("train.train_size", 0, "expected a whole number, 1 or more, or all (found 0)"),
         ("evaluate.test_size", "most", "expected a whole number, 1 or more, or all (found 'most')"),
         ("evaluate.confidence", 1.0, "Input should be less than 1 (found 1.0)"),
+        (
+            "tune.objective",
+            ["validation_accuracy", "validation_loss"],
+            "Input should be a valid dictionary or instance of Objective (found "
+            "['validation_accuracy', 'validation_loss'])",
+        ),
         (SPACE, {}, "Dictionary should have at least 1 item after validation, not 0"),
     ],
 )
@@ -178,7 +190,7 @@ def test_an_impossible_range_is_rejected(path, name, changes, reason):
         (
             {f"{SPACE}.conv1_out_channels": REMOVED},
             "hyperparameters and search_space: conv1_out_channels missing before "
-            "conv3_out_channels",
+            "conv2_out_channels",
         ),
         (
             {f"{SPACE}.dropout.high": 1.0, f"{SPACE}.dropout.step": 0.5},
@@ -191,15 +203,47 @@ def test_an_impossible_range_is_rejected(path, name, changes, reason):
         ),
         (
             {f"{SPACE}.n_conv_layers.high": 100_000},
-            "search_space.n_conv_layers at 100000: n_conv_layers is 100000, expected 0 to 3, the "
+            "search_space.n_conv_layers at 100000: n_conv_layers is 100000, expected 0 to 2, the "
             "number of widths",
+        ),
+        (
+            {f"{SPACE}.conv3_out_channels.only_if": {"n_layers": 3}},
+            "search_space.conv3_out_channels.only_if: n_layers is neither fixed nor tuned",
+        ),
+        (
+            {f"{SPACE}.fc1_out_features.only_if": {"n_fc_layers": 2}},
+            "search_space.fc1_out_features: its only_if is never met",
+        ),
+        (
+            {f"{SPACE}.dropout.only_if": {"crop": [1, 3]}},
+            "search_space.dropout: its only_if is never met",
+        ),
+        (
+            {
+                f"{SPACE}.n_fc_layers.only_if": {"dropout": 0.0},
+                f"{SPACE}.dropout.only_if": {"n_fc_layers": 1},
+            },
+            "search_space: conditions in a circle: dropout, n_fc_layers, dropout",
+        ),
+        (
+            {"tune.sampler": {"name": "tpe"}},
+            "sampler.name: 'tpe' is unknown; there are BruteForceSampler, CmaEsSampler, GPSampler, "
+            "GridSampler, NSGAIIISampler, NSGAIISampler, PartialFixedSampler, QMCSampler, "
+            "RandomSampler, TPESampler",
         ),
         (
             {
                 f"{SPACE}.n_conv_layers.high": 4,
+                f"{SPACE}.conv3_out_channels.only_if": {"n_conv_layers": [3, 4]},
+                f"{SPACE}.conv4_out_channels": {
+                    "type": "int",
+                    "low": 8,
+                    "high": 16,
+                    "only_if": {"n_conv_layers": 4},
+                },
                 f"{SPACE}.crop": {"type": "int", "low": 0, "high": 9},
-            }
-            | {FIXED: {"conv4_out_channels": 8}},
+                f"{FIXED}.crop": REMOVED,
+            },
             "search_space at its highest: at most 3 convolutions, as each halves the 10 pixels",
         ),
     ],

@@ -127,6 +127,20 @@ def test_zeros_of_the_confusion_matrix_are_not_printed():
         np.testing.assert_array_equal(axes.images[0].get_array()[4], 0)
 
 
+def test_many_classes_have_no_numbers_and_the_worst_of_them_a_legend_entry():
+    names = [f"class {k}" for k in range(47)]
+    matrix = plots.confusion_matrix(np.eye(47, dtype=np.int64), names)
+    assert [len(axes.texts) for axes in matrix.axes[:2]] == [0, 0]
+    assert [label.get_text() for label in matrix.axes[0].get_xticklabels()] == names
+    curve = CURVES["9"]
+    curves = {str(k): curve._replace(area=0.9 + k / 1000) for k in range(47)}
+    whole = plots.roc(curves | {"macro": curve._replace(area=0.99)}, names).axes[0]
+    legend = [text.get_text() for text in whole.get_legend().get_texts()]
+    assert legend == [f"class {k}  AUC {0.9 + k / 1000:.5f}" for k in range(5)] + [
+        "macro  AUC 0.99000"
+    ]
+
+
 @pytest.mark.parametrize(
     ("draw", "area"), [(plots.roc, "AUC"), (plots.precision_recall, "AP")], ids=["roc", "pr"]
 )

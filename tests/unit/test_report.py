@@ -138,6 +138,7 @@ def test_a_new_part_is_in_the_metrics_the_files_and_the_card(predicted, tmp_path
     [
         ({"accuracy": 1.0}, "two parts of the evaluation have a metric accuracy"),
         ({"mine": float("nan")}, "the metric mine is nan"),
+        ({"top 3, %": 1.0}, "'top 3, %' is no name for a metric"),
     ],
 )
 def test_a_part_with_a_wrong_metric_is_named(predicted, metrics, reason):

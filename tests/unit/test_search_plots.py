@@ -2,7 +2,7 @@
 
 from mnist_cnn import files
 from mnist_cnn.search import plots
-from mnist_cnn.search.study import study_in_memory
+from mnist_cnn.search.study import study_of
 
 import pytest
 from studies import bowl, bowl_with_failures, make_tune, run_search
@@ -20,7 +20,7 @@ ROTATION = {"rotation": {"type": "float", "low": 0.0, "high": 30.0}}
 
 def make_study(objective=bowl, **changes):
     tune = make_tune(**changes)
-    return study_in_memory(run_search(tune, objective), tune)
+    return study_of(run_search(tune, objective), tune)
 
 
 def x_labels(figure):

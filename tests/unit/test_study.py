@@ -1,11 +1,15 @@
 """A search gives the same trials however it is run, interrupted or stored."""
 
 import sqlite3
+import time
 from collections import Counter
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from threading import Barrier
 
 from mnist_cnn import stores
-from mnist_cnn.errors import FailedJobError
+from mnist_cnn.errors import FailedJobError, UserError
 from mnist_cnn.learning.training import Epoch, derive_seed
 from mnist_cnn.search import study as studies
 from mnist_cnn.search import summary
@@ -16,6 +20,7 @@ from mnist_cnn.search.trial import Trial
 import numpy as np
 import optuna
 import pytest
+import torch
 from studies import SerialExecutor, bowl, bowl_with_failures, make_tune, run_search
 
 
@@ -49,8 +54,20 @@ def test_the_number_of_workers_has_no_effect(expected, threads):
         assert trials_table(run_search(executor=executor)) == expected
 
 
-def test_the_round_size_has_an_effect(expected):
-    assert trials_table(run_search(make_tune(round_size=6))) != expected
+def test_the_lag_has_an_effect(expected):
+    assert trials_table(run_search(make_tune(lag=6))) != expected
+
+
+def test_as_many_trials_run_at_once_as_the_lag_allows():
+    together = Barrier(8)
+
+    def objective(*arguments):
+        together.wait(60)  # raises an error if fewer than eight trials run
+        yield from bowl(*arguments)
+
+    with ThreadPoolExecutor(8) as executor:
+        trials = run_search(make_tune(lag=8, trials=16), objective, executor=executor)
+    assert {trial.state for trial in trials} <= {"complete", "pruned"}
 
 
 def test_the_order_of_the_search_space_has_no_effect(expected):
@@ -77,7 +94,8 @@ def test_an_interrupted_search_continues_from_its_storage(expected, storage, lim
     trials = run_search(study=open_study("test", storage, "maximize"), executor=executor)
 
     assert trials_table(trials) == expected
-    assert executor.submitted == 12 - limit // 4 * 4  # the trials of a round end together
+    # A trial is recorded when the one that waits for it is proposed.
+    assert executor.submitted == 12 - max(0, limit - 3)
     assert open_study("another", storage, "maximize").get_trials() == []
 
 
@@ -136,7 +154,7 @@ def test_a_search_continues_after_a_failed_trial():
 
     failed = [trial for trial in trials if trial.state == "failed"]
     assert 0 < len(failed) < len(trials) == 12
-    assert {trial.cause for trial in failed} == {"MemoryError: out of memory"}
+    assert {trial.cause for trial in failed} == {"ArithmeticError: the loss is nan"}
     assert summary.best(trials, make_tune().objective).state == "complete"
 
 
@@ -149,10 +167,17 @@ def test_a_search_of_failed_trials_fails_with_the_last_cause():
         run_search(objective=objective)
 
 
-def test_proposals_depend_on_earlier_rounds_alone(study):
-    trials = study.get_trials()
-    proposals = studies.propose(make_tune(), trials[:8], range(8, 12))
-    assert proposals == [trial.params for trial in trials[8:]]
+def test_a_trial_depends_on_those_up_to_the_lag_alone(expected):
+    """Trial 8 is the first that can depend on trial 4, and none before it does."""
+
+    def objective(hyperparameters, seed, checkpoint):
+        better = 1.0 if seed == derive_seed(0, 4, 1) else 0.0
+        for epoch in bowl(hyperparameters, seed, checkpoint):
+            yield replace(epoch, validation_accuracy=epoch.validation_accuracy + better)
+
+    changed = trials_table(run_search(objective=objective))
+    assert [row for row in changed[:8] if row["number"] != 4] == [*expected[:4], *expected[5:8]]
+    assert changed[8] != expected[8]
 
 
 def test_proposals_are_in_the_search_space(expected):
@@ -166,15 +191,15 @@ def test_proposals_are_in_the_search_space(expected):
 def test_tpe_improves_on_random_search():
     """After 20 trials it stays near the best rotation, 10 degrees."""
 
-    def mean_distance(name):
-        tune = make_tune(trials=40, sampler={"name": name, "startup_trials": 4})
+    def mean_distance(name, **arguments):
+        tune = make_tune(trials=40, sampler={"name": name, **arguments})
         rotations = [trial.hyperparameters["rotation"] for trial in run_search(tune)]
         return np.abs(np.array(rotations[20:]) - 10).mean()
 
-    assert mean_distance("tpe") < 0.7 * mean_distance("random")
+    assert mean_distance("TPESampler", n_startup_trials=4) < 0.7 * mean_distance("RandomSampler")
 
 
-def test_pruned_trials_were_below_the_median_of_earlier_rounds():
+def test_pruned_trials_were_below_the_median_of_the_trials_up_to_the_lag():
     trials = run_search()
     pruned = [trial for trial in trials if trial.state == "pruned"]
     assert pruned
@@ -182,7 +207,7 @@ def test_pruned_trials_were_below_the_median_of_earlier_rounds():
         epochs = len(trial.history)
         best, *others = (
             max(epoch.validation_accuracy for epoch in each.history[:epochs])
-            for each in (trial, *trials[: trial.number // 4 * 4])
+            for each in (trial, *trials[: max(0, trial.number - 3)])
             if each is trial or each.state == "complete"
         )
         assert epochs < 3
@@ -194,7 +219,7 @@ def test_a_stored_trial_is_restored(storage):
     tuned = {"learning_rate": 0.01, "batch_size": 20, "rotation": 5.0}
     trials = [
         Trial(0, tuned, "complete", history, (1.5, 2.5, 3.5, 4.5), 0.9375),
-        Trial(1, tuned, "pruned", history[:1], (5.0, 6.0, 7.0), 0.875),
+        Trial(1, tuned, "pruned", history[:1], (5.0, 6.0, 7.0), 0.875, None, {"rung": 0.875}),
         Trial(2, tuned, "failed", (), (8.0, 9.0), None, "Traceback …\nMemoryError: …\n"),
     ]
     tune = make_tune()
@@ -208,3 +233,65 @@ def test_a_stored_trial_is_restored(storage):
     assert (stored.best_trial.number, stored.best_value) == (0, 0.9375)
     assert stored.trials[0].intermediate_values == {1: 0.875, 2: 0.9375}
     assert stored.trials[0].duration.total_seconds() == 3
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_trial_of_another_program_is_refused(study, number):
+    own = study.get_trials()
+    shared = open_study(f"shared {number}", "sqlite://", "maximize")
+    shared.add_trials(own[:number])
+    shared.enqueue_trial({"learning_rate": 0.01, "batch_size": 20, "rotation": 5.0})
+    with pytest.raises(UserError, match=f"has a trial {number} that this search did not make;"):
+        run_search(study=shared)
+
+
+def test_a_trial_with_other_hyperparameters_is_refused(study):
+    shared = open_study("of another seed", "sqlite://", "maximize")
+    shared.add_trials(study.get_trials()[1:3])
+    with pytest.raises(UserError, match="has a trial 0 that this search did not make;"):
+        run_search(study=shared)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+    ids=["Python", "GPU", "CPU"],
+)
+def test_a_trial_that_lacks_memory_beside_others_runs_again_alone(error):
+    tune = make_tune(pruner={"name": "NopPruner"})  # which would end generators early
+    attempts, running = Counter(), set()
+    seeds = [derive_seed(0, number, 1) for number in range(12)]
+
+    def objective(hyperparameters, seed, checkpoint):
+        number = seeds.index(seed)
+        attempts[number] += 1
+        if (number, attempts[number]) == (1, 1):
+            raise error
+        assert number != 1 or not running
+        running.add(number)
+        time.sleep(0.05)
+        yield from bowl(hyperparameters, seed, checkpoint)
+        running.remove(number)
+
+    with ThreadPoolExecutor(4) as executor:
+        found = trials_table(run_search(tune, objective, executor=executor))
+
+    assert found == trials_table(run_search(tune))
+    assert attempts == Counter(range(12)) + Counter([1])
+
+
+def test_a_trial_that_lacks_memory_alone_fails_with_its_epochs():
+    def objective(hyperparameters, seed, checkpoint):
+        yield from islice(bowl(hyperparameters, seed, checkpoint), 1)
+        if seed == derive_seed(0, 2, 1):
+            raise MemoryError("4 GiB")
+
+    trials = run_search(objective=objective)
+    assert [trial.number for trial in trials if trial.state == "failed"] == [2]
+    assert (trials[2].cause, len(trials[2].history)) == ("MemoryError: 4 GiB", 1)

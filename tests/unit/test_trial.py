@@ -6,17 +6,20 @@ from mnist_cnn.learning import data, training
 from mnist_cnn.search import trial
 
 import pytest
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 from small_networks import objective
 from studies import bowl, make_tune
 
-# Two trials at the best rotation, 10 degrees.
-EARLIER = [create_trial(value=1.0, intermediate_values={1: 0.3, 2: 0.6, 3: 0.9})] * 2
-MEDIAN = {"name": "median", "startup_trials": 2, "warmup_epochs": 0}
+# Two trials at the best rotation, 10 degrees, and five that count as running.
+EARLIER = [
+    *[create_trial(value=1.0, intermediate_values={1: 0.3, 2: 0.6, 3: 0.9})] * 2,
+    *[create_trial(state=TrialState.RUNNING)] * 5,
+]
+MEDIAN = {"name": "MedianPruner", "n_startup_trials": 2}
 
 
 def run(objective=bowl, rotation=30.0, **pruner):
-    tune = make_tune(pruner=MEDIAN | pruner)
+    tune = make_tune(pruner=pruner if "name" in pruner else MEDIAN | pruner)
     return trial.run(objective, 7, {"rotation": rotation}, 0, EARLIER, tune, None)
 
 
@@ -24,10 +27,10 @@ def run(objective=bowl, rotation=30.0, **pruner):
     ("pruner", "epochs"),
     [
         ({}, 1),
-        ({"warmup_epochs": 1}, 2),
-        ({"warmup_epochs": 2}, 3),
-        ({"startup_trials": 3}, 3),
-        ({"name": "none", "startup_trials": 0}, 3),
+        ({"n_warmup_steps": 2}, 2),
+        ({"n_warmup_steps": 3}, 3),
+        ({"n_startup_trials": 3}, 3),
+        ({"name": "NopPruner"}, 3),
     ],
 )
 def test_a_trial_below_the_median_is_pruned_after_warm_up_and_startup(pruner, epochs):
@@ -48,15 +51,18 @@ def test_a_trial_above_the_median_is_not_pruned():
 def test_an_error_makes_the_trial_failed_and_keeps_its_epochs():
     def objective(*arguments):
         yield from islice(bowl(*arguments), 2)
-        raise MemoryError("out of memory")
+        raise ArithmeticError("the loss is nan")
 
     ended = run(objective, rotation=10.0)
 
     assert (ended.number, ended.state, len(ended.history)) == (7, "failed", 2)
     assert ended.error.startswith("Traceback (most recent call last):\n")
-    assert ended.cause == "MemoryError: out of memory"
+    assert ended.cause == "ArithmeticError: the loss is nan"
     assert ended.value is None
-    assert ended.describe(make_tune().objective) == "trial   7: failed (MemoryError: out of memory)"
+    assert (
+        ended.describe(make_tune().objective)
+        == "trial   7: failed (ArithmeticError: the loss is nan)"
+    )
 
 
 @pytest.fixture(scope="module")

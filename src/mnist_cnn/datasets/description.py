@@ -145,6 +145,8 @@ class Torchvision(Section):
     train: dict[str, Any]
     """The arguments for the training set, such as `{train: true}`."""
     test: dict[str, Any]
+    first_label: int = 0
+    """The label of the first class: 1 for the letters of EMNIST."""
 
 
 Source = Annotated[IdxFiles | ImageFolder | Npz | Torchvision, Field(discriminator="kind")]

@@ -24,7 +24,11 @@ def read(description: Description, source: Torchvision) -> dict[str, Arrays]:
     with TemporaryDirectory() as folder:
         try:
             return {
-                name: _arrays(description, getattr(datasets, source.name), folder, options)
+                name: _arrays(
+                    description,
+                    getattr(datasets, source.name)(Path(folder), download=True, **options),
+                    source.first_label,
+                )
                 for name, options in (("train", source.train), ("test", source.test))
             }
         except Exception as error:  # its data sets raise anything
@@ -32,11 +36,10 @@ def read(description: Description, source: Torchvision) -> dict[str, Arrays]:
             raise UserError(f"torchvision's {source.name}: {reason}") from None
 
 
-def _arrays(description: Description, kind: Any, folder: str, options: dict[str, Any]) -> Arrays:
-    examples = kind(Path(folder), download=True, **options)
+def _arrays(description: Description, examples: Any, first_label: int) -> Arrays:
     images, labels = [], []
     for image, label in examples:
         pixels = image_files.planes(image, description.channels)
         images.append(image_files.resize(pixels, description.height, description.width))
-        labels.append(int(label))
+        labels.append(int(label) - first_label)
     return Arrays(np.stack(images), np.array(labels))

@@ -54,10 +54,12 @@ def accuracy(predicted: Predicted, evaluate: Evaluate) -> Part:
         predicted.labels, predicted.probabilities, confidence=evaluate.confidence
     )
     ends = interval(values["accuracy_low"], values["accuracy_high"])
+    most_frequent = np.bincount(predicted.labels).max() / len(predicted.labels)
     return Part(
         metrics=values,
         card={
             "accuracy": f"{values['accuracy']:.2%} ({ends})",
+            "accuracy of always predicting the most frequent class": f"{most_frequent:.2%}",
             "mistakes": f"{values['mistakes']}",
         },
     )

@@ -21,6 +21,10 @@ _CLASS_COLOURS = (
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#555555",
 )  # fmt: skip
 _BLUE, _ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito
+_MANY = 20
+"""With more classes, a plot has no room for a number or a legend entry for each."""
+_SMALL = 6.5
+"""The size of the names of many classes, in points."""
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -34,7 +38,9 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
         counts: `(n, n)`, from `metrics.confusion_matrix`.
         classes: the names of the n classes.
     """
-    figure = _figure(13, 6.2)
+    scale = max(1, len(classes) / 50)
+    figure = _figure(13 * scale, 6.2 * scale)
+    numbers = len(classes) <= _MANY
     percentages = 100 * counts / counts.sum(1, keepdims=True).clip(min=1)
     for axes, values, format_, title in zip(
         figure.subplots(1, 2),
@@ -47,19 +53,30 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
         # A linear scale would show a few mistakes among a thousand images as white.
         norm = PowerNorm(0.3, 0, values.max())
         display.plot(
-            ax=axes, cmap="Blues", values_format=format_, colorbar=False, im_kw={"norm": norm}
+            ax=axes,
+            cmap="Blues",
+            include_values=numbers,
+            values_format=format_,
+            colorbar=not numbers,
+            im_kw={"norm": norm},
         )
-        # scikit-learn chooses the colours of the numbers by a linear scale.
-        for text, value in zip(display.text_.flat, values.flat, strict=True):
-            text.set(color="white" if norm(value) > 0.5 else "black", visible=bool(value))
+        if numbers:
+            # scikit-learn chooses the colours of the numbers by a linear scale.
+            for text, value in zip(display.text_.flat, values.flat, strict=True):
+                text.set(color="white" if norm(value) > 0.5 else "black", visible=bool(value))
         axes.set(title=title, xlabel="predicted class", ylabel="true class")
-        _rotate_long_names(axes, classes)
+        _label_classes(axes, classes)
+        if not numbers:
+            axes.tick_params("y", labelsize=_SMALL)
     return figure
 
 
-def _rotate_long_names(axes: Axes, classes: Sequence[str]) -> None:
-    """Rotate the tick labels of the x axis if they would overlap."""
-    if max(map(len, classes)) > 3:
+def _label_classes(axes: Axes, classes: Sequence[str]) -> None:
+    """Put the names of the classes at the x axis, without overlap."""
+    axes.set_xticks(range(len(classes)), classes)
+    if len(classes) > _MANY:
+        axes.tick_params("x", rotation=90, labelsize=_SMALL)
+    elif max(map(len, classes)) > 3:
         axes.set_xticks(
             range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor"
         )
@@ -80,7 +97,7 @@ def roc(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
     size = _corner_size(curves, 0.01, 10)
     corner.set(title="Upper left corner", xlim=(-0.02 * size, size))
     corner.set_ylim(max(0, 1 - 3 * size), 1 + 0.1 * size)
-    whole.legend(loc="lower right", fontsize=8.5, ncols=2)
+    whole.legend(loc="lower right", **_legend_options(classes))
     return figure
 
 
@@ -99,8 +116,13 @@ def precision_recall(curves: Mapping[str, Any], classes: Sequence[str]) -> Figur
     size = _corner_size(curves, 0.05, 2)
     corner.set(title="Upper right corner", xlim=(1 - size, 1 + 0.02 * size))
     corner.set_ylim(1 - size, 1 + 0.04 * size)
-    whole.legend(loc="lower left", fontsize=8.5, ncols=2)
+    whole.legend(loc="lower left", **_legend_options(classes))
     return figure
+
+
+def _legend_options(classes: Sequence[str]) -> dict[str, Any]:
+    title = "averages, and the five worst classes" if len(classes) > _MANY else None
+    return {"fontsize": 8.5, "ncols": 2, "title": title, "title_fontsize": 8.5}
 
 
 def _plot_twice(
@@ -122,6 +144,8 @@ def _corner_size(curves: Mapping[str, Any], least: float, factor: float) -> floa
 
 
 def _plot_curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], area: str) -> None:
+    """Plot the curves; of many, the legend has the averages and the five worst classes."""
+    worst = sorted(curves, key=lambda name: curves[name].area)[:5]
     for number, (name, curve) in enumerate(curves.items()):
         average = name in ("micro", "macro")
         style = ("-", "-.")[(number + number // len(_CLASS_COLOURS)) % 2]
@@ -131,7 +155,9 @@ def _plot_curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], 
             color="black" if average else _CLASS_COLOURS[number % len(_CLASS_COLOURS)],
             linestyle={"micro": "--", "macro": ":"}.get(name, style),
             linewidth=2 if average else 1.4,
-            label=f"{name if average else classes[int(name)]}  {area} {curve.area:.5f}",
+            label=f"{name if average else classes[int(name)]}  {area} {curve.area:.5f}"
+            if average or name in worst or len(classes) <= _MANY
+            else None,
         )
     axes.grid(alpha=0.3)
 
@@ -183,7 +209,7 @@ def per_class_accuracy(
         overall: the accuracy over all classes, a fraction.
         classes: the names of the classes.
     """
-    figure = _figure(7.5, 4)
+    figure = _figure(max(7.5, len(classes) / 8), 4)
     axes = figure.subplots()
     axes.axhline(overall, color=_ORANGE, linestyle="--", label=f"all classes {overall:.2%}")
     _plot_intervals(
@@ -192,9 +218,8 @@ def per_class_accuracy(
         [(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for row in rows],
         label="one class, with its interval",
     )
-    axes.set_xticks(range(len(classes)), classes)
     axes.set(xlabel="class", ylabel="accuracy")
-    _rotate_long_names(axes, classes)
+    _label_classes(axes, classes)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=9)

@@ -1,6 +1,7 @@
 """The report of an evaluation: the metrics of all parts as JSON, tables as CSV, plots as PNG."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,10 @@ def compute(predicted: Predicted, evaluate: Evaluate) -> list[Part]:
 
 
 def summary(parts: Iterable[Part]) -> dict[str, float]:
-    """The metrics of all parts. Raises `UserError` for one of a name twice, or not finite."""
+    """The metrics of all parts.
+
+    Raises `UserError` for one that is not finite, or whose name occurs twice or is none for MLflow.
+    """
     metrics: dict[str, float] = {}
     for part in parts:
         for name, value in part.metrics.items():
@@ -29,6 +33,8 @@ def summary(parts: Iterable[Part]) -> dict[str, float]:
                 raise UserError(f"two parts of the evaluation have a metric {name}")
             if not math.isfinite(value):
                 raise UserError(f"the metric {name} is {value}")
+            if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+                raise UserError(f"{name!r} is no name for a metric: letters, digits, _ . - only")
             metrics[name] = value
     return metrics
 

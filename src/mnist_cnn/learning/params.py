@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
+from mnist_cnn import networks
 from mnist_cnn.learning.arithmetic import Arithmetic
 from mnist_cnn.yaml_files import Section
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
@@ -28,10 +29,15 @@ class Compute(Section):
     kernels for the CPU, whose results differ between CPUs."""
 
 
+def _check_network(name: str) -> str:
+    networks.config(name)
+    return name
+
+
 class Model(Section):
     """What is trained."""
 
-    network: str
+    network: Annotated[str, AfterValidator(_check_network)]
     """The name of a module in `mnist_cnn.networks`."""
 
 

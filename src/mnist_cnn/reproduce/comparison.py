@@ -86,7 +86,7 @@ def _compare_trial(trial: TrialRecord, tuned: list[str], folder: Path) -> dict[s
     columns = ["state", *tuned]
     then = pd.DataFrame([trial.row]).reindex(columns=columns, fill_value="")
     return {
-        "hyperparameters": compare_tables(then, row[columns]),
+        "hyperparameters": compare_tables(then, row.reindex(columns=columns, fill_value="")),
         "epochs": compare_tables(pd.DataFrame(trial.epochs, columns=epochs.columns), epochs),
     }
 

@@ -21,7 +21,9 @@ from mnist_cnn.learning.arithmetic import cpu
 from mnist_cnn.reproduce.git import Commit, current_commit
 
 # The libraries that can change a result.
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "matplotlib", "pillow")
+_LIBRARIES = (
+    "torch", "numpy", "scipy", "scikit-learn", "optuna", "cmaes", "matplotlib", "pillow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,11 @@ from mnist_cnn.datasets.description import Form
 from mnist_cnn.learning import hyperparameters
 from mnist_cnn.learning.params import Seed, Size
 from mnist_cnn.networks import check
-from mnist_cnn.search.space import Range, extremes
+from mnist_cnn.search import space
+from mnist_cnn.search.space import Range
 from mnist_cnn.yaml_files import Section
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-
-
-class Sampler(Section):
-    """What chooses the hyperparameters of the next trials."""
-
-    name: Literal["tpe", "random"]
-    startup_trials: NonNegativeInt
-    """Number of finished trials before `tpe` uses them; until then it chooses at random."""
-
-
-class Pruner(Section):
-    """What stops unpromising trials: `median`, those below the median of earlier trials."""
-
-    name: Literal["median", "none"]
-    startup_trials: NonNegativeInt
-    """Number of complete trials before any is pruned."""
-    warmup_epochs: NonNegativeInt
-    """Epochs of a trial before it can be pruned."""
+from pydantic import Field, PositiveInt, model_validator
 
 
 class Objective(Section):
@@ -58,17 +41,19 @@ class Tune(Section):
 
     seed: Seed
     trials: PositiveInt
-    round_size: PositiveInt
-    """Trials that are proposed together, without each other's results, and so can run in parallel.
-    The number of workers is not a parameter."""
+    lag: PositiveInt
+    """Trials that can be under way at once. Trial n is proposed from, and pruned by comparison
+    with, the trials up to n - lag, whatever the number of workers, which is not a parameter."""
     epochs: PositiveInt
     threads: PositiveInt
     """Threads of each trial. Their number decides the order of sums, so it changes the result."""
     train_size: Size
     validation_size: PositiveInt
     objective: Objective
-    sampler: Sampler
-    pruner: Pruner
+    sampler: dict[str, Any]
+    """A class of `optuna.samplers`: its name under `name`, and its arguments."""
+    pruner: dict[str, Any]
+    """A class of `optuna.pruners`, in the same way. Its steps are epochs, counted from 1."""
     hyperparameters: dict[str, Any]
     """Fixed in every trial."""
     search_space: Annotated[dict[str, Range], Field(min_length=1)]
@@ -78,28 +63,28 @@ class Tune(Section):
     def _check(self) -> Self:
         for name in self.search_space.keys() & self.hyperparameters.keys():
             raise ValueError(f"search_space.{name} is fixed in hyperparameters as well")
+        for name, range_ in self.search_space.items():
+            for key in range_.only_if:
+                if key not in {**self.search_space, **self.hyperparameters}:
+                    raise ValueError(
+                        f"search_space.{name}.only_if: {key} is neither fixed nor tuned"
+                    )
         return self
 
 
 def check_networks(tune: Tune, network: str, form: Form) -> None:
-    """Check that the network can be built at each extreme of the search space.
+    """Check that the network can be built at each end of the search space.
 
-    Raises `ValueError` that names the extreme and the reason.
+    Raises `ValueError` that names the end and the reason.
     """
-
-    def check_at(tuned: dict[str, Any], where: str) -> None:
+    fixed = tune.hyperparameters
+    try:
+        corners = list(space.corners(tune.search_space, fixed))
+    except ValueError as error:
+        raise ValueError(f"tune: {error}") from None
+    for where, tuned in corners:
         try:
-            parsed = hyperparameters.parse(tune.hyperparameters | tuned, network)
+            parsed = hyperparameters.parse(fixed | tuned, network)
             check(network, parsed.config, form)
         except ValueError as error:
             raise ValueError(f"tune: {where}: {error}") from None
-
-    ends = {name: extremes(range_) for name, range_ in tune.search_space.items()}
-    lowest = {name: values[0] for name, values in ends.items()}
-    check_at(lowest, "hyperparameters and search_space")
-    for name, values in ends.items():
-        for value in values:
-            check_at(lowest | {name: value}, f"search_space.{name} at {value}")
-    # Two can be valid alone and invalid together, as many convolutions and a large crop.
-    highest = {name: values[-1] for name, values in ends.items()}
-    check_at(highest, "search_space at its highest")

@@ -50,7 +50,7 @@ def page(study: optuna.Study, target: str) -> str:
                 xaxis_title="epoch", yaxis_title=target
             ),
             interactive.plot_param_importances(study, params=_names(study), target_name=target),
-            interactive.plot_parallel_coordinate(study, target_name=target),
+            interactive.plot_parallel_coordinate(study, params=_names(study), target_name=target),
             interactive.plot_slice(study, params=ranked, target_name=target),
             interactive.plot_contour(study, params=ranked[:4], target_name=target),
             interactive.plot_timeline(study),
@@ -77,7 +77,8 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _names(study: optuna.Study) -> list[str]:
-    return list(study.trials[0].params)
+    """The hyperparameters that every trial has."""
+    return [name for name in study.trials[0].params if all(name in t.params for t in study.trials)]
 
 
 def _ranked(study: optuna.Study) -> list[str]:
@@ -109,7 +110,8 @@ def _importances(study: optuna.Study, target: str) -> Figure:
 
 
 def _parallel(study: optuna.Study, target: str) -> Figure:
-    parallel = printed.plot_parallel_coordinate(study, target_name=target)
+    # Others would hide the trials without them.
+    parallel = printed.plot_parallel_coordinate(study, params=_names(study), target_name=target)
     _, *names = (label.get_text() for label in parallel.get_xticklabels())
     for name, axes in zip(names, parallel.figure.axes[-len(names) :], strict=True):
         axes.grid(visible=False)  # its lines would cross the tick labels

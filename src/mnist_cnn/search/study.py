@@ -1,39 +1,34 @@
-"""Runs a study in rounds, so that workers and interruptions cannot change its result.
+"""Runs a study so that neither workers nor interruptions can change its result.
 
-The trials of a round are a function of the seed and of the trials of earlier rounds. Optuna's
-storage holds finished trials only, each added whole, so a kill leaves no state to repair. The
-sampler is created anew for each trial, because Optuna stores the trials of a study but not the
-random state of its sampler.
+A trial is proposed from the trials up to a fixed distance before it, the lag, and compared with
+them for pruning; those between count as running. Optuna's storage gets finished trials only, each
+added whole and in order of number, so a kill leaves no state to repair.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, wait
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mnist_cnn import faults, stores
-from mnist_cnn.errors import FailedJobError
+from mnist_cnn.errors import FailedJobError, UserError
 from mnist_cnn.learning.training import Epoch, derive_seed
-from mnist_cnn.search.params import Sampler, Tune
-from mnist_cnn.search.space import distributions
-from mnist_cnn.search.trial import ObjectiveFunction, State, Trial
+from mnist_cnn.search.params import Tune
+from mnist_cnn.search.proposals import STATES, Proposals
+from mnist_cnn.search.space import suggest
+from mnist_cnn.search.trial import ObjectiveFunction, OutOfMemory, Trial, study_in_memory
 from mnist_cnn.search.trial import run as run_trial
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState, create_trial
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-_STATES: dict[State, TrialState] = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 _storage_errors = partial(stores.store_errors, "Optuna's storage", StorageInternalError)
 
@@ -59,130 +54,145 @@ def search(
 ) -> Iterator[Trial]:
     """Run the trials that a study lacks, and yield all its trials in order of number.
 
+    There are fewer than `tune.trials` if the sampler has a grid and has proposed all of it.
+
     Args:
-        tune: trials, round size, search space, sampler, pruner and seed.
+        tune: trials, lag, search space, sampler, pruner and seed.
         objective: must be picklable if the executor has processes.
         study: Optuna's record of finished trials; it may have some already.
-        executor: runs the trials of a round. How many it runs at once changes only the time.
+        executor: runs the trials. How many it runs at once changes only the time.
         checkpoints: a folder for the state of running trials, which makes them resumable.
 
-    Raises `FailedJobError` if every trial failed.
+    Raises `UserError` if another program has added a trial to the study, and `FailedJobError` if
+    every trial failed.
     """
+    recorded = _recorded_trials(study)
+    proposals = Proposals(tune)
+    compared: list[FrozenTrial] = []
+    running: deque[_Running] = deque()
 
-    def checkpoint_of(number: int) -> Path | None:
-        return checkpoints / f"trial-{number:03}.pt" if checkpoints else None
+    def start(number: int, hyperparameters: dict[str, Any]) -> _Running:
+        seed = derive_seed(tune.seed, number, 1)
+        earlier = compared + [create_trial(state=TrialState.RUNNING)] * len(running)
+        checkpoint = checkpoints / f"trial-{number:03}.pt" if checkpoints else None
+        task = partial(
+            run_trial, objective, number, hyperparameters, seed, earlier, tune, checkpoint
+        )
+        if number < len(recorded):
+            _check_proposed(recorded[number], hyperparameters, study)
+            return _Running(task, checkpoint, _done(recorded[number]))
+        faults.point("trial proposed")
+        return _Running(task, checkpoint, executor.submit(task))
 
-    with _storage_errors():
-        finished = [from_frozen_trial(frozen) for frozen in study.get_trials()]
-    yield from finished
-    earlier: list[FrozenTrial] = []
-    for start in range(0, tune.trials, tune.round_size):
-        numbers = range(start, min(start + tune.round_size, tune.trials))
-        earlier += [to_frozen_trial(trial, tune) for trial in finished[len(earlier) : start]]
-        if numbers[-1] < len(finished):
-            continue
-        # The pruner reads no more of them, and a process receives this 100 times faster.
-        compared = [
-            create_trial(value=trial.value, intermediate_values=trial.intermediate_values)
-            for trial in earlier
-            if trial.state == TrialState.COMPLETE
-        ]
-        tasks = {
-            number: partial(
-                run_trial,
-                objective,
-                number,
-                hyperparameters,
-                derive_seed(tune.seed, number, 1),
-                compared,
-                tune,
-                checkpoint_of(number),
-            )
-            for number, hyperparameters in zip(
-                numbers, propose(tune, earlier, numbers), strict=True
-            )
-            if number >= len(finished)  # else it was recorded before a kill
-        }
-        faults.point("round proposed")
-        futures = {number: executor.submit(task) for number, task in tasks.items()}
-        for number, future in futures.items():
-            try:
-                trial = future.result()
-            except BrokenExecutor:
-                wait(futures.values())
-                trial = _run_alone(tasks[number], executor)
+    def finish() -> Trial:
+        first = running.popleft()
+        trial = _result(first, executor, running)
+        if trial.number >= len(recorded):
             faults.point("trial ended")
             with _storage_errors():
                 study.add_trial(to_frozen_trial(trial, tune))
-            if checkpoint := checkpoint_of(number):
-                checkpoint.unlink(missing_ok=True)
-            finished.append(trial)
-            yield trial
-    if all(trial.state == "failed" for trial in finished):
-        raise FailedJobError(
-            f"all {len(finished)} trials failed, the last one with: {finished[-1].cause}"
-        )
+            if first.checkpoint:
+                first.checkpoint.unlink(missing_ok=True)
+        proposals.record(trial)
+        compared.append(_without_hyperparameters(to_frozen_trial(trial, tune)))
+        return trial
+
+    for number in range(tune.trials):
+        if len(running) == tune.lag:
+            yield finish()
+        hyperparameters = proposals.propose()
+        if hyperparameters is None:
+            break
+        running.append(start(number, hyperparameters))
+    trial = None
+    while running:
+        yield (trial := finish())
+    if trial and all(each.state == TrialState.FAIL for each in compared):
+        raise FailedJobError(f"all {len(compared)} trials failed, the last one with: {trial.cause}")
 
 
-def _run_alone(task: "partial[Trial]", executor: Executor) -> Trial:
-    """Run a trial again whose process was killed, while no other trial needs memory.
+@dataclass(frozen=True)
+class _Running:
+    """A trial under way, or one that was recorded before a kill."""
 
-    If its process is killed again, the trial itself needs too much.
+    task: "partial[Trial]"
+    checkpoint: Path | None
+    future: Future[Trial]
+
+
+def _done(trial: Trial) -> Future[Trial]:
+    future: Future[Trial] = Future()
+    future.set_result(trial)
+    return future
+
+
+def _result(first: _Running, executor: Executor, others: Iterable[_Running]) -> Trial:
+    """Wait for a trial. One that had too little memory runs again, with no other beside it.
+
+    Else the number of workers would decide a result. If it happens again, the trial needs too much.
     """
+    try:
+        return first.future.result()
+    except (BrokenExecutor, OutOfMemory):
+        wait([other.future for other in others])
     begun = time.time()
     try:
-        return executor.submit(task).result()
+        return executor.submit(first.task).result()
+    except OutOfMemory as error:
+        return error.trial
     except BrokenExecutor:
-        _, number, hyperparameters, *_ = task.args
-        error = "its process was killed, as happens when memory runs out"
-        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), None, error)
+        _, number, hyperparameters, *_ = first.task.args
+        cause = "its process was killed, as happens when memory runs out"
+        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), None, cause)
 
 
-def propose(
-    tune: Tune, earlier: Sequence[FrozenTrial], numbers: Sequence[int]
-) -> list[dict[str, Any]]:
-    """The hyperparameters of the trials of a round, given the trials of earlier rounds."""
-    study = optuna.create_study(direction=tune.objective.direction)
-    study.add_trials(earlier)
-    space = distributions(tune.search_space)
-    proposals = []
-    for number in numbers:
-        study.sampler = _sampler(tune.sampler, derive_seed(tune.seed, number, 0))
-        proposed = study.ask(space).params
-        proposals.append({name: _rounded(value, space[name]) for name, value in proposed.items()})
-    return proposals
+def _recorded_trials(study: optuna.Study) -> list[Trial]:
+    with _storage_errors():
+        stored = study.get_trials()
+    for frozen in stored:
+        if "history" not in frozen.user_attrs:
+            raise _foreign(frozen.number, study)
+    return [from_frozen_trial(frozen) for frozen in stored]
 
 
-def _rounded(value: Any, distribution: BaseDistribution) -> Any:
-    """A proposal with 6 significant digits.
-
-    The last digits depend on the C library, from which TPE takes `erf`: glibc 2.43 changed it.
-    """
-    if not isinstance(distribution, FloatDistribution) or distribution.step:
-        return value
-    return min(max(float(f"{value:.6g}"), distribution.low), distribution.high)
+def _check_proposed(trial: Trial, hyperparameters: dict[str, Any], study: optuna.Study) -> None:
+    if trial.hyperparameters != hyperparameters:
+        raise _foreign(trial.number, study)
 
 
-def _sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    if sampler.name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.startup_trials)
+def _foreign(number: int, study: optuna.Study) -> UserError:
+    return UserError(
+        f"Optuna's study {study.study_name} has a trial {number} that this search did not make; "
+        f"delete the study in `make dashboard`, or name another store in OPTUNA_STORAGE"
+    )
 
 
-def study_in_memory(finished: Sequence[Trial], tune: Tune) -> optuna.Study:
+def _without_hyperparameters(frozen: FrozenTrial) -> FrozenTrial:
+    """What a pruner reads of a trial. A process receives this 100 times faster."""
+    return create_trial(
+        state=frozen.state,
+        values=frozen.values,
+        intermediate_values=frozen.intermediate_values,
+        system_attrs=frozen.system_attrs,
+    )
+
+
+def study_of(finished: Sequence[Trial], tune: Tune) -> optuna.Study:
     """A study with these trials that is not stored, for plots."""
-    study = optuna.create_study(study_name="mnist-cnn", direction=tune.objective.direction)
+    study = study_in_memory(tune, RandomSampler(), NopPruner())
     study.add_trials([to_frozen_trial(trial, tune) for trial in finished])
     return study
 
 
 def to_frozen_trial(trial: Trial, tune: Tune) -> FrozenTrial:
     """A trial as Optuna stores it; user attributes hold what Optuna has no field for."""
+    fixed = FixedTrial(trial.hyperparameters)
+    suggest(fixed, tune.search_space, tune.hyperparameters)
     frozen = create_trial(
-        state=_STATES[trial.state],
+        state=STATES[trial.state],
         value=trial.value,
         params=trial.hyperparameters,
-        distributions=distributions(tune.search_space),
+        distributions=fixed.distributions,
         intermediate_values={
             epoch.epoch: epoch.metrics()[tune.objective.metric] for epoch in trial.history
         },
@@ -191,6 +201,7 @@ def to_frozen_trial(trial: Trial, tune: Tune) -> FrozenTrial:
             "times": trial.times,
             "error": trial.error,
         },
+        system_attrs=dict(trial.pruner_attrs),
     )
     frozen.datetime_start = datetime.fromtimestamp(trial.times[0])
     frozen.datetime_complete = datetime.fromtimestamp(trial.times[-1])
@@ -202,9 +213,10 @@ def from_frozen_trial(frozen: FrozenTrial) -> Trial:
     return Trial(
         number=frozen.number,
         hyperparameters=frozen.params,
-        state=next(name for name, state in _STATES.items() if state == frozen.state),
+        state=next(name for name, state in STATES.items() if state == frozen.state),
         history=tuple(Epoch(**epoch) for epoch in frozen.user_attrs["history"]),
         times=tuple(frozen.user_attrs["times"]),
         value=frozen.values[0] if frozen.values else None,
         error=frozen.user_attrs["error"],
+        pruner_attrs=frozen.system_attrs,
     )

@@ -5,8 +5,8 @@ It touches no study and no storage.
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +15,16 @@ from mnist_cnn.learning import compute
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.learning.training import Epoch, build, fit
-from mnist_cnn.search.params import Objective, Pruner, Tune
+from mnist_cnn.search import algorithms
+from mnist_cnn.search.params import Objective, Tune
 
 import optuna
+import torch
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -44,6 +50,8 @@ class Trial:
     """The metric of the objective after the last epoch; None if the trial failed."""
     error: str | None = None
     """The traceback of a failed trial."""
+    pruner_attrs: Mapping[str, Any] = field(default_factory=dict)
+    """What the pruner keeps with the trial, to compare later ones with."""
 
     @property
     def cause(self) -> str:
@@ -98,21 +106,22 @@ def run(
         number: of the trial.
         hyperparameters: the tuned ones.
         seed: of the training.
-        earlier: complete trials of earlier rounds to compare with; only their values are used.
+        earlier: all trials with a lower number. The pruner compares with their values; those that
+            count as running have none.
         tune: for the pruner and the number of epochs.
         checkpoint: the file for the state of the training.
 
-    An exception in the objective makes the trial failed. Only `OSError` is raised.
+    An exception in the objective makes the trial failed. Only faults of the machine are raised:
+    `OSError`, and `OutOfMemory`.
     """
-    # A study in memory, for the pruner.
-    study = optuna.create_study(direction=tune.objective.direction, pruner=_pruner(tune.pruner))
+    study = study_in_memory(tune, RandomSampler(), algorithms.pruner(tune.pruner))
     study.add_trials(earlier)
     running = study.ask()
     history: list[Epoch] = []
     times = [time.time()]
     state: State = "complete"
     value: float | None = None
-    error = None
+    error, out_of_memory = None, False
     try:
         for epoch in objective(hyperparameters, seed, checkpoint):
             history.append(epoch)
@@ -123,17 +132,43 @@ def run(
                 state = "pruned"
                 break
     except OSError:
-        raise  # a fault of the machine: the search stops, and continues when it is fixed
-    except Exception:
+        raise  # the search stops, and continues when it is fixed
+    except Exception as cause:
         state, value, error = "failed", None, traceback.format_exc()
+        out_of_memory = _is_out_of_memory(cause)
     times.append(time.time())
-    return Trial(number, hyperparameters, state, tuple(history), tuple(times), value, error)
-
-
-def _pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
-    if pruner.name == "none":
-        return optuna.pruners.NopPruner()
-    # Optuna counts steps from 0; epochs count from 1.
-    return optuna.pruners.MedianPruner(
-        n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs + 1
+    attrs = study.get_trials(deepcopy=False)[-1].system_attrs
+    trial = Trial(
+        number, hyperparameters, state, tuple(history), tuple(times), value, error, dict(attrs)
     )
+    if out_of_memory:
+        raise OutOfMemory(trial)
+    return trial
+
+
+class OutOfMemory(Exception):  # noqa: N818
+    """A trial failed for want of memory, perhaps because of those that ran beside it."""
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        self.trial = trial
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch has no class for the memory of the CPU.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def study_in_memory(tune: Tune, sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
+    """An empty study that is not stored.
+
+    Its name is fixed, because Hyperband chooses the bracket of a trial by it.
+    """
+    study = optuna.create_study(
+        study_name="mnist-cnn", direction=tune.objective.direction, sampler=sampler, pruner=pruner
+    )
+    # A sampler with a grid calls this at its end. Optuna refuses that outside of `optimize`.
+    study.stop = lambda: None
+    return study
