@@ -68,6 +68,8 @@ lint: $(READY) ## check style and types
 	$(BIN)/mypy
 
 ui: $(READY) ## browse the runs in MLflow, http://127.0.0.1:5000 (PORT=… for another port)
+	@case "$$MLFLOW_TRACKING_URI" in http*) \
+		echo "MLFLOW_TRACKING_URI names a server: browse its address"; exit 1 ;; esac
 	MLFLOW_BACKEND_STORE_URI=$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1 \

@@ -28,19 +28,53 @@ def root() -> Path:
 
 
 def tracking_uri() -> str:
-    """The address of MLflow's store: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root()}/mlflow.db"
+    """The address of MLflow's store: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the root.
+
+    Raises `UserError` for a folder, in which MLflow stores runs no more.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith(("file:", "/", ".")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={uri}: a folder; name a database, such as sqlite:///mlflow.db, "
+            "or a server"
+        )
+    return _in_root(uri)
 
 
 def artifact_location() -> str | None:
-    """The folder of MLflow's artifacts: `mlruns` in the root, or None to leave it to a server."""
-    return None if tracking_uri().startswith("http") else str(root() / "mlruns")
+    """Where MLflow's artifacts go: `mlruns` beside an SQLite file; None to leave it to a server.
+
+    Raises `UserError` for another database, unless `MLFLOW_DEFAULT_ARTIFACT_ROOT` names a place.
+    """
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return None
+    if file := sqlite_file(uri):
+        return str(file.parent / "mlruns")
+    try:
+        return os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
+    except KeyError:
+        raise UserError(
+            "MLFLOW_TRACKING_URI names a database; name a folder or bucket for its artifacts in "
+            "MLFLOW_DEFAULT_ARTIFACT_ROOT"
+        ) from None
 
 
 def study_storage() -> str:
     """The address of Optuna's storage: `OPTUNA_STORAGE`, or `optuna.db` in the root."""
     # SQLite waits 5 seconds for a lock; MLflow waits 20.
-    return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{root()}/optuna.db?timeout=20"
+    return _in_root(os.environ.get("OPTUNA_STORAGE") or "sqlite:///optuna.db?timeout=20")
+
+
+def _in_root(uri: str) -> str:
+    """The address with a relative path of an SQLite file taken from the root.
+
+    The working folder can be a copy of the project that DVC deletes after an experiment.
+    """
+    file = sqlite_file(uri)
+    if not file or file.is_absolute():
+        return uri
+    return make_url(uri).set(database=str(root() / file)).render_as_string(hide_password=False)
 
 
 def checkpoints() -> Path:

@@ -58,6 +58,16 @@ def test_a_run_has_the_name_of_its_stage_its_tags_and_its_parameters(store, monk
     assert logged.data.tags.items() >= (expected | {"dvc.experiment": "article"}).items()
 
 
+def test_a_run_that_the_environment_names_is_left_alone(store, monkeypatch):
+    with train() as other:
+        pass
+    before = store.get_run(other.id).to_dictionary()
+    monkeypatch.setenv("MLFLOW_RUN_ID", other.id)
+    with train("train-2") as run:
+        assert run.id != other.id
+    assert store.get_run(other.id).to_dictionary() == before
+
+
 @pytest.mark.usefixtures("store")
 def test_a_job_has_one_run():
     with train() as first:

@@ -11,7 +11,10 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import NoSuchModuleError
 
-VARIABLES = ("DVC_ROOT", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE")
+VARIABLES = (
+    *("DVC_ROOT", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"),
+    "MLFLOW_DEFAULT_ARTIFACT_ROOT",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,33 @@ def test_environment_variables_name_other_stores(root, monkeypatch):
         "postgresql://host/optuna",
         root / "models/checkpoints",
     )
+
+
+def test_a_relative_path_of_a_store_starts_at_the_root(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///stores/mlflow.db")
+    monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:///stores/optuna.db?timeout=60")
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    (root / "copy").mkdir()
+    monkeypatch.chdir(root / "copy")
+    assert stores.tracking_uri() == f"sqlite:///{root}/stores/mlflow.db"
+    assert stores.study_storage() == f"sqlite:///{root}/stores/optuna.db?timeout=60"
+
+
+def test_clones_that_share_a_database_share_its_artifacts(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/mlflow.db")
+    assert stores.artifact_location() == "/srv/mlruns"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://host/mlflow")
+    with pytest.raises(UserError, match="bucket for its artifacts in MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        stores.artifact_location()
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://bucket")
+    assert stores.artifact_location() == "s3://bucket"
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "/srv/mlruns", "file:///srv/mlruns"])
+def test_a_folder_of_runs_is_refused(monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match=f"^MLFLOW_TRACKING_URI={uri}: a folder; name a database"):
+        stores.tracking_uri()
 
 
 @pytest.mark.parametrize(

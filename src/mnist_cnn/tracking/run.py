@@ -315,6 +315,8 @@ def _activate(
         if "ended" in tags:
             MlflowClient().set_terminated(run.id, status, int(tags["ended"]))
 
+    # Of a notebook or another job: MLflow would go on with that run.
+    os.environ.pop("MLFLOW_RUN_ID", None)
     with store_errors():
         run_id = found[0].info.run_id if found else None
         run = Run(mlflow.start_run(run_id, run_name=name, tags=dict(tags)).info.run_id)
