@@ -14,6 +14,7 @@ from textwrap import shorten
 from mnist_cnn.errors import UserError
 
 from filelock import FileLock
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -85,10 +86,19 @@ def checkpoints() -> Path:
 def creation_lock(uri: str) -> AbstractContextManager[object]:
     """Hold this while opening a store: two processes that create its tables at once break it.
 
-    It locks SQLite files only. A server creates its tables itself.
+    A server of MLflow creates its tables itself.
     """
-    file = sqlite_file(uri)
-    return FileLock(f"{file}.lock") if file else nullcontext()
+    if file := sqlite_file(uri):
+        return FileLock(f"{file}.lock")
+    return _advisory_lock(uri) if uri.startswith("postgresql") else nullcontext()
+
+
+@contextmanager
+def _advisory_lock(uri: str) -> Iterator[None]:
+    """A lock that PostgreSQL releases with the connection."""
+    with create_engine(uri, poolclass=NullPool).connect() as connection:
+        connection.execute(text("select pg_advisory_lock(1)"))
+        yield
 
 
 def sqlite_file(uri: str) -> Path | None:
