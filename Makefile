@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data check repro article residual compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro history article residual compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -35,8 +35,13 @@ check: $(READY) ## check params.yaml and the description of the data set
 repro: check ## run the stages that are not up to date: download, tune, train, evaluate
 	$(BIN)/dvc repro
 
-article: data ## run the protocol of the article, as the DVC experiment `article`
-residual: data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
+# In a shallow clone DVC runs an experiment, and keeps nothing of it.
+history:
+	@[ "$$(git rev-parse --is-shallow-repository)" != true ] || \
+		{ echo 'error: a shallow clone keeps no experiment; run `git fetch --unshallow`' >&2; exit 1; }
+
+article: history data ## run the protocol of the article, as the DVC experiment `article`
+residual: history data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
 article residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 

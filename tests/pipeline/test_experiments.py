@@ -11,6 +11,7 @@ import pytest
 from clone import PARAMS_FILE, ROOT, Clone, make_clone
 from drawings import draw
 from dvc.utils.hydra import apply_overrides
+from server import MAKE
 
 SMALL = [
     "tune.trials=2",
@@ -111,6 +112,18 @@ def test_the_experiment_article_has_the_search_space_of_the_article(runs):
     assert trial["crop"] == "0"
     assert (trial["optimizer"], trial["learning_rate"]) == ("adam", "0.001")
     assert (trial["schedule"], trial["batch_norm"]) == ("constant", "False")
+
+
+def test_an_experiment_in_a_shallow_clone_is_refused_before_it_computes(tmp_path):
+    """DVC would run it for an hour, and keep nothing."""
+    origin = make_clone(tmp_path / "origin")
+    origin.run("git", "commit", "--quiet", "--allow-empty", "--message", "another")
+    shallow = Clone(tmp_path / "shallow")
+    origin.run("git", "clone", "--quiet", "--depth", "1", f"file://{origin.folder}", "../shallow")
+    done = shallow.run(*MAKE, "article", check=False)
+    assert done.returncode != 0
+    assert "shallow clone keeps no experiment; run `git fetch --unshallow`" in done.stderr
+    assert "Running stage" not in done.stdout
 
 
 @pytest.fixture(params=[{}, ADAPTED], ids=["MNIST", "other data"])
