@@ -1,6 +1,7 @@
 """Runs are created, resumed and found in a real store, and read with MLflow's own client."""
 
 import json
+import shutil
 from pathlib import Path
 
 from mnist_cnn import stores
@@ -15,6 +16,7 @@ from mnist_cnn.tracking.run import EXPERIMENT, resume_run, resume_run_by_output
 import mlflow
 import pytest
 import torch
+from clone import empty_store
 from studies import make_tune
 
 MODEL = Path("models/best_model.pth")
@@ -328,6 +330,29 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch):
     mlflow.set_tracking_uri(None)
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("move", [Path.rename, shutil.copytree], ids=["moved", "copied"])
+def test_artifacts_are_found_after_the_project_was_moved(tmp_path, monkeypatch, move):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "mlflow.db").write_bytes(empty_store())
+    monkeypatch.chdir(before)
+    with train() as run:
+        run.log_text("note.txt", "hello")
+    mlflow.set_tracking_uri(None)
+    files = set(before.rglob("mlruns/**/*"))
+    move(before, after)
+    monkeypatch.chdir(after)
+
+    found = tracking.existing_store().download_artifacts(run.id, "note.txt", str(tmp_path))
+    with train("train-2") as another:
+        another.log_text("note.txt", "hello")
+
+    assert Path(found).read_text() == "hello"
+    assert (after / "mlruns" / another.id / "artifacts/note.txt").exists()
+    assert set(before.rglob("mlruns/**/*")) == (files if move == shutil.copytree else set())
 
 
 def test_a_store_that_does_not_exist_is_not_created(tmp_path, monkeypatch):

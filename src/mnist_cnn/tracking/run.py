@@ -21,7 +21,7 @@ from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.trial import Trial
-from mnist_cnn.tracking import notes
+from mnist_cnn.tracking import notes, relocation
 
 import mlflow
 import mlflow.data
@@ -282,9 +282,11 @@ def find_runs(filter_string: str) -> list[entities.Run]:
     return found
 
 
+@store_errors()
 def existing_store() -> MlflowClient:
     """A client of a store that exists. Raises `UserError` otherwise; MLflow would create one."""
     stores.require_existing(stores.tracking_uri())
+    relocation.follow(stores.tracking_uri(), EXPERIMENT)
     return MlflowClient(stores.tracking_uri())
 
 
@@ -292,6 +294,7 @@ def existing_store() -> MlflowClient:
 def _open_experiment() -> None:
     mlflow.set_tracking_uri(stores.tracking_uri())
     with stores.creation_lock(stores.tracking_uri()):
+        relocation.follow(stores.tracking_uri(), EXPERIMENT)
         known = mlflow.get_experiment_by_name(EXPERIMENT)
     if known is None:
         with suppress(MlflowException):  # another process was faster, or the next line will fail
