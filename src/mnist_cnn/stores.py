@@ -34,7 +34,7 @@ def tracking_uri() -> str:
     Raises `UserError` for a folder, in which MLflow stores runs no more.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if uri.startswith(("file:", "/", ".")):
+    if uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks")):
         raise UserError(
             f"MLFLOW_TRACKING_URI={uri}: a folder; name a database, such as sqlite:///mlflow.db, "
             "or a server"

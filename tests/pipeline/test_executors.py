@@ -16,7 +16,13 @@ from mnist_cnn.search.summary import trials_table
 import pytest
 from clone import ROOT
 from small_networks import objective
-from studies import bowl_with_failures, bowl_with_kills, make_tune, run_search
+from studies import (
+    bowl_with_failures,
+    bowl_with_kills,
+    bowl_without_memory,
+    make_tune,
+    run_search,
+)
 
 SCRIPT = """
 import os, time
@@ -119,6 +125,13 @@ def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
     assert {trial.cause for trial in trials if trial.state == "failed"} == {
         "its process was killed, as happens when memory runs out"
     }
+
+
+def test_a_trial_that_lacks_memory_in_a_process_runs_again(tmp_path):
+    tune = make_tune(trials=4, lag=2)
+    with process_pool(2) as executor:
+        trials = run_search(tune, bowl_without_memory, executor=executor, checkpoints=tmp_path)
+    assert trials_table(trials) == trials_table(run_search(tune))
 
 
 def test_the_number_of_processes_has_no_effect_on_networks(real_train, tmp_path):

@@ -57,6 +57,15 @@ def bowl_with_kills(hyperparameters, seed, checkpoint):
     yield from bowl(hyperparameters, seed, checkpoint)
 
 
+def bowl_without_memory(hyperparameters, seed, checkpoint):
+    """The same, but the first trial to run lacks memory once."""
+    first = checkpoint.parent / "first"
+    if not first.exists():
+        first.touch()
+        raise MemoryError
+    yield from bowl(hyperparameters, seed, checkpoint)
+
+
 class SerialExecutor(Executor):
     """Runs tasks at once, in this process, and raises `InterruptedError` after a limit."""
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from copy import deepcopy
 
-from mnist_cnn import params, yaml_files
+from mnist_cnn import networks, params, yaml_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.search.space import suggest
 
@@ -19,6 +19,7 @@ TEXT = PARAMS_FILE.read_text(encoding="utf-8")
 SPACE = "tune.search_space"
 FIXED = "tune.hyperparameters"
 NAN = float("nan")
+NETWORKS = ", ".join(networks.names())
 REMOVED = object()
 
 
@@ -104,7 +105,7 @@ def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
         (
             "model.network",
             "resnet",
-            "network 'resnet' is unknown; there are deep_cnn, residual (found 'resnet')",
+            f"network 'resnet' is unknown; there are {NETWORKS} (found 'resnet')",
         ),
         ("train.train_size", 0, "expected a whole number, 1 or more, or all (found 0)"),
         ("evaluate.test_size", "most", "expected a whole number, 1 or more, or all (found 'most')"),
@@ -151,6 +152,7 @@ def test_control_characters_in_a_key_are_not_printed(path, key):
         ("dropout", {"low": 0.5, "high": 0.4}, "low 0.5 is more than high 0.4"),
         ("dropout", {"step": 0.1, "high": 0.35}, "steps of 0.1 from 0.0 do not reach 0.35"),
         ("batch_size", {"choices": []}, "should have at least 1 item"),
+        ("batch_size", {"choices": [64, 64]}, "two choices are equal"),
         ("batch_size", {"choices": [64, NAN]}, "expected a finite number, a string, true or false"),
         ("learning_rate", {"low": 0}, "low is 0.0, but a logarithmic range starts above 0"),
         ("learning_rate", {"step": 1.0}, "step is 1.0, but a logarithmic range has no step"),

@@ -133,6 +133,14 @@ def test_a_new_part_is_in_the_metrics_the_files_and_the_card(predicted, tmp_path
     assert f"| entropy, nats | {value:.4f} |" in card
 
 
+@pytest.mark.parametrize("kind", ["tables", "plots"])
+def test_two_parts_with_files_of_one_name_are_refused(predicted, kind, tmp_path):
+    parts = [*report.compute(predicted, EVALUATE), Part(**{kind: {"roc": []}})]
+    with pytest.raises(UserError, match=f"two parts of the evaluation have {kind} named roc"):
+        report.write(parts, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("metrics", "reason"),
     [

@@ -68,6 +68,34 @@ def test_every_end_of_every_range_is_reached():
             assert corners[f"search_space.{name} at {value}"][name] == value
 
 
+def test_conditions_of_conditions_are_met_together():
+    """In any order, and also if the first value that is allowed is not the one that works."""
+    layers = RANGES["layers"]
+    ranges = {
+        "a": layers,
+        "b": layers | {"only_if": {"a": 2}},
+        "x": layers | {"only_if": {"b": 3, "a": [1, 2]}},
+    }
+    corners = dict(space.corners(make_tune(search_space=ranges).search_space, {}))
+    assert corners["search_space.x at 1"] == {"a": 2, "b": 3, "x": 1}
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        {"type": "int", "low": 0, "high": 4, "step": 2},
+        {"type": "float", "low": 0.0, "high": 4.0},
+        {"type": "categorical", "choices": ["3", 4]},
+    ],
+    ids=["between steps", "continuous", "no choice"],
+)
+def test_a_condition_that_no_trial_meets_is_refused(parent):
+    child = {"type": "int", "low": 1, "high": 2, "only_if": {"parent": 3}}
+    tune = make_tune(search_space={"parent": parent, "child": child})
+    with pytest.raises(ValueError, match=r"^search_space\.child: its only_if is never met$"):
+        list(space.corners(tune.search_space, {}))
+
+
 def test_trials_tables_and_plots_have_only_what_counts():
     tune = make()
     trials = run_search(tune, bowl)

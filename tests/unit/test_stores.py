@@ -79,7 +79,7 @@ def test_clones_that_share_a_database_share_its_artifacts(monkeypatch):
     assert stores.artifact_location() == "s3://bucket"
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "/srv/mlruns", "file:///srv/mlruns"])
+@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "/srv/mlruns", "file:///srv/mlruns"])
 def test_a_folder_of_runs_is_refused(monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError, match=f"^MLFLOW_TRACKING_URI={uri}: a folder; name a database"):

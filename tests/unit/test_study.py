@@ -245,6 +245,18 @@ def test_a_trial_of_another_program_is_refused(study, number):
         run_search(study=shared)
 
 
+def test_a_trial_that_another_program_adds_during_the_search_is_refused():
+    shared = open_study("added", "sqlite://", "maximize")
+
+    def objective(hyperparameters, seed, checkpoint):
+        if seed == derive_seed(0, 2, 1):
+            shared.enqueue_trial({"learning_rate": 0.01})
+        yield from bowl(hyperparameters, seed, checkpoint)
+
+    with pytest.raises(UserError, match=r"has a trial \d that this search did not make;"):
+        run_search(study=shared, objective=objective)
+
+
 def test_a_trial_with_other_hyperparameters_is_refused(study):
     shared = open_study("of another seed", "sqlite://", "maximize")
     shared.add_trials(study.get_trials()[1:3])

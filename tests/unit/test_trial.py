@@ -1,11 +1,13 @@
 """A trial ends complete, pruned or failed, and continues from its checkpoint."""
 
+import errno
 from itertools import islice
 
 from mnist_cnn.learning import data, training
 from mnist_cnn.search import trial
 
 import pytest
+import torch
 from optuna.trial import TrialState, create_trial
 from small_networks import objective
 from studies import bowl, make_tune
@@ -41,6 +43,33 @@ def test_a_trial_below_the_median_is_pruned_after_warm_up_and_startup(pruner, ep
     assert (ended.error, ended.cause) == (None, "")
     assert len(ended.times) == epochs + 2
     assert list(ended.times) == sorted(ended.times)
+
+
+def test_a_trial_needs_all_that_come_before_it():
+    with pytest.raises(ValueError, match="trial 3 has 7 earlier trials"):
+        trial.run(bowl, 3, {"rotation": 1.0}, 0, EARLIER, make_tune(), None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_lack_of_memory_is_told_apart_from_other_errors(error):
+    def objective(*_):
+        raise error
+        yield
+
+    with pytest.raises(trial.OutOfMemory) as caught:
+        run(objective)
+    assert caught.value.trial.state == "failed"
 
 
 def test_a_trial_above_the_median_is_not_pruned():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -40,7 +41,14 @@ def summary(parts: Iterable[Part]) -> dict[str, float]:
 
 
 def write(parts: Sequence[Part], folder: Path) -> None:
-    """Write `metrics.json`, `tables/*.csv` and `plots/*.png` to a folder."""
+    """Write `metrics.json`, `tables/*.csv` and `plots/*.png` to a folder.
+
+    Raises `UserError` for two tables or two plots of one name.
+    """
+    for kind in ("tables", "plots"):
+        names = Counter(name for part in parts for name in getattr(part, kind))
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise UserError(f"two parts of the evaluation have {kind} named {twice[0]}")
     files.write_json(folder / "metrics.json", summary(parts))
     for part in parts:
         for name, rows in part.tables.items():

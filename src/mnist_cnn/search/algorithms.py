@@ -1,27 +1,43 @@
 """Optuna's samplers and pruners by the name of their class, with their arguments."""
 
+import collections.abc
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from mnist_cnn.search.space import Range
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, nsgaii
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 _KINDS: dict[str, tuple[ModuleType, type]] = {
     "sampler": (optuna.samplers, BaseSampler),
     "pruner": (optuna.pruners, BasePruner),
     "crossover": (nsgaii, nsgaii.BaseCrossover),  # of NSGA-II
-    "mutation": (nsgaii, object),
+    "mutation": (nsgaii, nsgaii.BaseMutation),
 }
 """Where the classes of each kind are, and the base of those that can be built."""
+
+GRIDS = ("BruteForceSampler", "GridSampler")
+"""Samplers that propose each combination once."""
+
+_MAX_GRID = 100_000
+
+# Names in annotations that Optuna imports for type checkers only.
+_NAMES = {
+    **vars(collections.abc),
+    **{"np": np, "Study": optuna.Study, "FrozenTrial": FrozenTrial, "TrialState": TrialState},
+    "BaseDistribution": BaseDistribution,
+}
 
 
 def sampler(described: Mapping[str, Any], seed: int, space: Mapping[str, Range]) -> BaseSampler:
@@ -36,11 +52,23 @@ def sampler(described: Mapping[str, Any], seed: int, space: Mapping[str, Range])
     Raises `ValueError` for a wrong name or argument.
     """
     defaults: dict[str, Any] = {"seed": seed}
-    if described.get("name") == GridSampler.__name__:
-        if any(range_.only_if for range_ in space.values()):
-            raise ValueError("GridSampler takes no only_if; BruteForceSampler does")
-        defaults["search_space"] = {name: range_.values() for name, range_ in space.items()}
+    if described.get("name") == GridSampler.__name__ and "search_space" not in described:
+        defaults["search_space"] = _grid(space)
+    for value in described.values():
+        if isinstance(value, Mapping) and value.get("name") in GRIDS:
+            raise ValueError(f"sampler: {value['name']} cannot be part of {described['name']}")
+    if unknown := set(described.get("fixed_params", ())) - space.keys():
+        raise ValueError(f"sampler.fixed_params: {min(unknown)} is not tuned")
     return _Rounded(_build("sampler", described, defaults))
+
+
+def _grid(space: Mapping[str, Range]) -> dict[str, list[Any]]:
+    if any(range_.only_if for range_ in space.values()):
+        raise ValueError("GridSampler takes no only_if; BruteForceSampler does")
+    grid = {name: range_.values() for name, range_ in space.items()}
+    if (size := math.prod(map(len, grid.values()))) > _MAX_GRID:
+        raise ValueError(f"GridSampler: {size:,} combinations are more than {_MAX_GRID:,}")
+    return grid
 
 
 def pruner(described: Mapping[str, Any]) -> BasePruner:
@@ -62,20 +90,34 @@ def _build(kind: str, described: Mapping[str, Any], defaults: Mapping[str, Any])
     if not isinstance(name, str) or name not in classes:
         known = ", ".join(sorted(classes))
         raise ValueError(f"{kind}.name: {name!r} is unknown; there are {known}")
-    accepted = inspect.signature(classes[name]).parameters
     if "seed" in arguments:
         raise ValueError(f"{kind}.seed: it is tune.seed")
     for key, value in arguments.items():
         if isinstance(value, Mapping) and (inner := key.rpartition("_")[2]) in _KINDS:
             arguments[key] = _build(inner, value, defaults)
-    given = {key: value for key, value in defaults.items() if key in accepted} | arguments
+    types = get_type_hints(classes[name].__init__, localns=_NAMES)
+    given = {key: value for key, value in defaults.items() if key in types} | arguments
+    if types.get("warn_independent_sampling") is bool:  # else it is deprecated
+        given.setdefault("warn_independent_sampling", False)  # two lines for each trial
     try:
+        for key, value in given.items():
+            if key in types:
+                _check_type(key, value, types[key])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return classes[name](**given)
     except Exception as error:  # Optuna checks arguments in any way, or not at all
         reason = " ".join(str(error).split()).removeprefix(f"{name}.__init__() ")
         raise ValueError(f"{kind}: {name}: {reason}") from None
+
+
+def _check_type(name: str, value: Any, expected: Any) -> None:
+    try:
+        TypeAdapter(expected, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
+            value, strict=True
+        )
+    except ValidationError as error:
+        raise ValueError(f"{name}: {error.errors()[0]['msg']} (found {value!r})") from None
 
 
 class _Rounded(BaseSampler):  # type: ignore[misc]

@@ -8,7 +8,6 @@ from mnist_cnn.search.space import suggest
 from mnist_cnn.search.trial import State, Trial, study_in_memory
 
 import optuna
-from optuna.samplers import BruteForceSampler, GridSampler
 from optuna.trial import TrialState
 
 STATES: dict[State, TrialState] = {
@@ -31,14 +30,14 @@ class Proposals:
     """Optuna's sampler with the results that it has seen, in a study in memory.
 
     Some samplers keep a state that Optuna stores nowhere. So a search that is continued proposes
-    and records its finished trials again, which takes no time and leads to the same state.
+    and records its finished trials again, which leads to the same state.
     """
 
     def __init__(self, tune: Tune) -> None:
         sampler = algorithms.sampler(tune.sampler, tune.seed, tune.search_space)
         self._study = study_in_memory(tune, sampler, algorithms.pruner(tune.pruner))
         self._tune = tune
-        self._enumerates = isinstance(sampler.sampler, BruteForceSampler | GridSampler)
+        self._grid = tune.sampler["name"] in algorithms.GRIDS
         self._proposed: list[tuple[optuna.Trial, dict[str, Any]]] = []
 
     def propose(self) -> dict[str, Any] | None:
@@ -48,8 +47,7 @@ class Proposals:
         """
         asked = self._study.ask()
         chosen = suggest(asked, self._tune.search_space, self._tune.hyperparameters)
-        asked.should_prune()  # lets Hyperband see when it knows its brackets, which TPE asks for
-        if self._enumerates and any(chosen == earlier for _, earlier in self._proposed):
+        if self._grid and any(chosen == earlier for _, earlier in self._proposed):
             return None
         self._proposed.append((asked, chosen))
         return chosen

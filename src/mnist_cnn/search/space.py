@@ -46,7 +46,7 @@ class IntRange(Conditional):
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """The value that Optuna proposes."""
-        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
+        return int(trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log))
 
     def values(self) -> list[int]:
         """All values."""
@@ -69,7 +69,7 @@ class FloatRange(Conditional):
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """The value that Optuna proposes."""
-        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+        return float(trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log))
 
     def values(self) -> list[float]:
         """All values. Raises `ValueError` if there is no step."""
@@ -92,6 +92,12 @@ class Choices(Conditional):
     choices: Annotated[
         tuple[Annotated[Any, AfterValidator(_check_choice)], ...], Field(min_length=1, strict=False)
     ]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("two choices are equal")
+        return self
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """The value that Optuna proposes."""
@@ -149,8 +155,18 @@ def choose(
 def suggest(
     trial: BaseTrial, space: Mapping[str, Range], fixed: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The hyperparameters that Optuna proposes for a trial."""
-    return choose(space, fixed, lambda name, range_: range_.suggest(trial, name))
+    """The hyperparameters that Optuna proposes for a trial.
+
+    Raises `ValueError` if a value is out of range, as Optuna allows a sampler's arguments to be.
+    """
+
+    def value(name: str, range_: Range) -> Any:
+        suggested = range_.suggest(trial, name)
+        if not isinstance(range_, Choices) and not range_.low <= suggested <= range_.high:
+            raise ValueError(f"{name}: {suggested} is not from {range_.low} to {range_.high}")
+        return suggested
+
+    return choose(space, fixed, value)
 
 
 def corners(
@@ -193,13 +209,15 @@ def _in_order(space: Mapping[str, Range]) -> list[str]:
 
 
 def _conditions(name: str, space: Mapping[str, Range]) -> dict[str, Any]:
-    """Values of other tuned hyperparameters at which this one is tuned."""
-    needed: dict[str, Any] = {}
-    for key, values in space[name].only_if.items():
-        if key in space:
-            possible = [value for value in _as_list(values) if _has(space[key], value)]
-            needed |= _conditions(key, space) | {key: next(iter(possible), None)}
-    return needed
+    """Values of other tuned hyperparameters at which this one is tuned; None if there is none."""
+    allowed: dict[str, list[Any]] = {}
+    for key in (name, *reversed(_in_order(space))):
+        if key == name or key in allowed:
+            for other, values in space[key].only_if.items():
+                if other in space:
+                    possible = [value for value in _as_list(values) if _has(space[other], value)]
+                    allowed[other] = [v for v in allowed.get(other, possible) if v in possible]
+    return {key: next(iter(values), None) for key, values in allowed.items()}
 
 
 def _as_list(values: Any) -> list[Any]:
@@ -207,6 +225,6 @@ def _as_list(values: Any) -> list[Any]:
 
 
 def _has(range_: Range, value: Any) -> bool:
-    if isinstance(range_, Choices):
-        return value in range_.choices
-    return isinstance(value, int | float) and range_.low <= value <= range_.high
+    if isinstance(range_, FloatRange) and not range_.step:
+        return False  # a trial would hardly ever have this value
+    return value in range_.values()

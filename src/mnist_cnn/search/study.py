@@ -90,6 +90,8 @@ def search(
         if trial.number >= len(recorded):
             faults.point("trial ended")
             with _storage_errors():
+                if len(study.get_trials(deepcopy=False)) > trial.number:
+                    raise _foreign(trial.number, study)
                 study.add_trial(to_frozen_trial(trial, tune))
             if first.checkpoint:
                 first.checkpoint.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 It touches no study and no storage.
 """
 
+import errno
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,6 @@ from mnist_cnn.search import algorithms
 from mnist_cnn.search.params import Objective, Tune
 
 import optuna
-import torch
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
@@ -117,6 +118,8 @@ def run(
     study = study_in_memory(tune, RandomSampler(), algorithms.pruner(tune.pruner))
     study.add_trials(earlier)
     running = study.ask()
+    if running.number != number:  # Hyperband chooses the bracket by it
+        raise ValueError(f"trial {number} has {len(earlier)} earlier trials")
     history: list[Epoch] = []
     times = [time.time()]
     state: State = "complete"
@@ -131,11 +134,11 @@ def run(
             if epoch.epoch < tune.epochs and running.should_prune():
                 state = "pruned"
                 break
-    except OSError:
-        raise  # the search stops, and continues when it is fixed
     except Exception as cause:
-        state, value, error = "failed", None, traceback.format_exc()
         out_of_memory = _is_out_of_memory(cause)
+        if isinstance(cause, OSError) and not out_of_memory:
+            raise  # the search stops, and continues when it is fixed
+        state, value, error = "failed", None, traceback.format_exc()
     times.append(time.time())
     attrs = study.get_trials(deepcopy=False)[-1].system_attrs
     trial = Trial(
@@ -154,11 +157,17 @@ class OutOfMemory(Exception):  # noqa: N818
         self.trial = trial
 
 
+# What PyTorch and the libraries below it say; only the memory of a GPU has a class of its own.
+_LACK = re.compile(
+    "out of memory|(can't|cannot) allocate memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE
+)
+
+
 def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch has no class for the memory of the CPU.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    lacks = isinstance(error, RuntimeError) and _LACK.search(str(error))
+    return bool(lacks) or isinstance(error, MemoryError)
 
 
 def study_in_memory(tune: Tune, sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
