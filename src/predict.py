@@ -20,9 +20,9 @@ THREADS = 1  # reading the images takes longer than the network does on one thre
 SHEET = 200  # images; matplotlib draws about thirty a second
 
 EPILOG = """\
-An image shows one digit, dark on light or light on dark, anywhere and of any size. The network
-knows nothing but digits and classifies every image as one, so look at the sheet of --save when a
-prediction surprises you. A model of another data set predicts the classes of that.
+For MNIST an image shows one digit, dark on light or light on dark, anywhere and of any size. For a
+data set of photographs, the whole image is resized. The network classifies every image as one of
+its classes, so look at the sheet of --save when a prediction surprises you.
 
 With --json, each line is an object: "file"; "label" and "name", of the predicted class;
 "confidence", its probability; "probabilities", those of all labels from 0.
@@ -88,7 +88,7 @@ def _options() -> argparse.Namespace:
         "--save",
         type=Path,
         metavar="PNG",
-        help=f"plot the inputs of the network, 28 × 28 pixels each, of the first {SHEET} images",
+        help=f"plot the inputs of the network for the first {SHEET} images",
     )
     return parser.parse_args()
 
