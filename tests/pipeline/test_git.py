@@ -23,16 +23,30 @@ def commit_all(tree):
     return tree.run("git", "rev-parse", "HEAD").stdout.strip()
 
 
-@pytest.mark.parametrize("missing", ["commit", "repository", "git"])
-def test_there_is_no_commit_without_a_commit_a_repository_or_git(
-    tree, tmp_path, monkeypatch, missing
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ("commit", "fatal: ambiguous argument 'HEAD'"),
+        ("repository", "fatal: not a git repository: 'none'"),
+        ("git", "git: No such file or directory"),
+        ("owner", "fatal: detected dubious ownership in repository"),
+    ],
+)
+def test_a_warning_says_why_there_is_no_commit(
+    tree, tmp_path, monkeypatch, capsys, missing, reason
 ):
     if missing != "commit":
         (tmp_path / "file").touch()
         commit_all(tree)
         assert current_commit()
-        monkeypatch.setenv(*{"repository": ("GIT_DIR", "none"), "git": ("PATH", "")}[missing])
+        variables = {
+            "repository": ("GIT_DIR", "none"),
+            "git": ("PATH", ""),
+            "owner": ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"),
+        }
+        monkeypatch.setenv(*variables[missing])
     assert current_commit() is None
+    assert capsys.readouterr().out.startswith(f"warning: {reason}")
 
 
 def test_results_of_stages_leave_the_tree_clean(tree, tmp_path):

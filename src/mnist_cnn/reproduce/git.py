@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
+from mnist_cnn import console
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -22,15 +24,19 @@ class Commit:
 
 
 def current_commit() -> Commit | None:
-    """The commit of the current folder, or None without git or without a commit."""
+    """The commit of the current folder, or None, with a warning, if git does not give it."""
     # Running stages change these.
     paths = ("--", ".", ":!dvc.lock", ":!reports")
     try:
         revision = _git("rev-parse", "HEAD").decode().strip()
         changes = _git("status", "--porcelain", *paths)
         return Commit(revision, clean=not changes, patch=_patch(paths) if changes else b"")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except OSError as error:
+        reason = f"git: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors="replace").partition("\n")[0]
+    console.warn(f"warning: {reason}; so the run records no commit, and cannot be rebuilt")
+    return None
 
 
 def _patch(paths: Sequence[str]) -> bytes:
