@@ -48,6 +48,19 @@ def artifacts(store, run, folder=None):
 # Jobs
 
 
+def test_a_deleted_experiment_is_an_error_with_the_command_that_restores_it(store):
+    with train() as run:
+        pass
+    experiment = store.get_run(run.id).info.experiment_id
+    store.delete_experiment(experiment)
+    command = f"`mlflow experiments restore --experiment-id {experiment}`"
+    with pytest.raises(UserError, match=f"experiment mnist-cnn was deleted; {command}"), train():
+        pass
+    store.restore_experiment(experiment)
+    with train() as again:
+        assert again.id == run.id
+
+
 def test_a_run_has_the_name_of_its_stage_its_tags_and_its_parameters(store, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "article")
     with train(fingerprint="abc") as run:

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mnist_cnn import console, faults, stores
+from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
@@ -299,6 +300,9 @@ def _open_experiment() -> None:
     if known is None:
         with suppress(MlflowException):  # another process was faster, or the next line will fail
             mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
+    elif known.lifecycle_stage == "deleted":
+        restore = f"mlflow experiments restore --experiment-id {known.experiment_id}"
+        raise UserError(f"MLflow's experiment {EXPERIMENT} was deleted; `{restore}` restores it")
     known = mlflow.set_experiment(EXPERIMENT)
     if MLFLOW_RUN_NOTE not in known.tags:
         mlflow.set_experiment_tag(MLFLOW_RUN_NOTE, notes.EXPERIMENT)
