@@ -18,7 +18,7 @@ def main() -> None:
     options = _options()
     if find_spec("optuna_dashboard") is None:
         raise UserError("optuna-dashboard is missing: pip install '.[dashboard]'")
-    stores.require_existing(stores.study_storage())
+    stores.require_existing(stores.study_storage(), "tune")
     loopback.check_port(options.port)
     # Both are optional.
     from optuna_dashboard import wsgi  # noqa: PLC0415

@@ -107,11 +107,22 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(file) if file else None
 
 
-def require_existing(uri: str) -> None:
-    """Raise `UserError` if a store does not exist yet. Its library would create an empty one."""
+def require_existing(uri: str, stage: str) -> None:
+    """Raise `UserError` if a store does not exist yet. Its library would create an empty one.
+
+    Args:
+        uri: of the store.
+        stage: one that fills it.
+    """
     file = sqlite_file(uri)
     if file and not file.exists():
-        raise UserError(f"{file}: missing; `make repro` creates it, or run this where it is")
+        raise UserError(f"{file}: missing; {how_to_create(stage)}")
+
+
+def how_to_create(stage: str) -> str:
+    """How to create what a stage writes into a store, also if all its files are up to date."""
+    force = f"dvc repro --force --single-item {stage}"
+    return f"`make repro` creates it, or `{force}` if that has nothing to do"
 
 
 # SQLAlchemy can hide the password of an address, but not one in the message of a driver.

@@ -9,6 +9,7 @@ from mnist_cnn.learning import data
 
 import pytest
 from clone import Clone, same_results
+from drawings import draw, encode
 from PIL import Image
 
 
@@ -56,6 +57,18 @@ def test_an_s3_bucket_has_all_results_and_nothing_is_computed(newcomer, author):
     output = newcomer.run("dvc", "repro").stdout
 
     assert output.count("didn't change, skipping") == 4
+    assert newcomer.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_the_champion_of_pulled_results_is_registered_by_the_command_in_the_message(
+    newcomer, tmp_path
+):
+    (tmp_path / "digit.png").write_bytes(encode(draw("7")))
+    predict = ("python", "src/predict.py", "--model", "mnist-cnn@champion", tmp_path / "digit.png")
+    message = newcomer.run(*predict, check=False).stderr
+    newcomer.run(*message.split("`")[3].split())
+
+    assert newcomer.run(*predict).returncode == 0
     assert newcomer.run("git", "status", "--porcelain").stdout == ""
 
 

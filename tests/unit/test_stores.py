@@ -100,15 +100,15 @@ def test_a_missing_sqlite_file_is_an_error_and_is_not_created(root, uri, file):
     assert stores.sqlite_file(uri) == file
     if file:
         with pytest.raises(UserError, match=f"^{file}: missing; `make repro` creates it"):
-            stores.require_existing(uri)
+            stores.require_existing(uri, "tune")
     else:
-        stores.require_existing(uri)
+        stores.require_existing(uri, "tune")
     assert not list(root.iterdir())
 
 
 def test_a_store_that_exists_can_be_read():
     Path("mlflow.db").touch()
-    stores.require_existing("sqlite:///mlflow.db")
+    stores.require_existing("sqlite:///mlflow.db", "evaluate")
 
 
 def test_one_process_at_a_time_creates_an_sqlite_file(root):

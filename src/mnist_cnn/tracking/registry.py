@@ -145,7 +145,7 @@ def find_version(name: str) -> ModelVersion:
         if error.error_code in _ABSENT:
             where = stores.hide_password(stores.tracking_uri())
             raise UserError(
-                f"{name}: not in the registry of {where}; `make repro` registers its model"
+                f"{name}: not in the registry of {where}; {stores.how_to_create('evaluate')}"
             ) from None
         raise
 

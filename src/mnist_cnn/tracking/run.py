@@ -286,7 +286,7 @@ def find_runs(filter_string: str) -> list[entities.Run]:
 @store_errors()
 def existing_store() -> MlflowClient:
     """A client of a store that exists. Raises `UserError` otherwise; MLflow would create one."""
-    stores.require_existing(stores.tracking_uri())
+    stores.require_existing(stores.tracking_uri(), "evaluate")
     relocation.follow(stores.tracking_uri(), EXPERIMENT)
     return MlflowClient(stores.tracking_uri())
 
