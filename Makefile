@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 LOCKS  := $(wildcard requirements/*.lock)
 REV    ?= HEAD
+# The folder for which the environment was made: its programs name it.
+MADE   := $(shell cat /dev/null $(READY) 2>/dev/null)
 
 # Stages run `python src/….py`: use the environment of this project.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -21,10 +23,16 @@ help: ## list the targets
 
 setup: $(READY) ## create .venv with the locked versions
 
+# An environment that is incomplete, or was made for another folder, is made from nothing.
+ifneq ($(MADE),$(CURDIR))
+CLEAR := --clear
+.PHONY: $(if $(MADE),$(READY))
+endif
+
 $(READY): pyproject.toml $(LOCKS)
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet $(LOCKS:%=--constraint %) --editable '.[dev]'
-	@touch $@
+	@echo '$(CURDIR)' > $@
 
 data: $(READY) ## download the data set
 	$(BIN)/dvc repro download
