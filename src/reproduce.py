@@ -61,8 +61,7 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
 
         folder = options.keep or Path(scratch, "worktree")
         with worktree.worktree(last, commit, folder, keep=bool(options.keep)):
-            if not options.force:
-                worktree.restore(folder, inputs)
+            worktree.restore(folder, inputs)
             console.write(f"in {folder}, with separate stores:")
             computed = worktree.repro(folder, last.stage, force=options.force)
             for each in inputs:

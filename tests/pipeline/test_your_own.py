@@ -140,6 +140,16 @@ def test_changed_images_stop_the_download(shapes):
     assert "the examples are not those of datasets/shapes.yaml" in done.stderr + done.stdout
 
 
+def test_a_run_of_earlier_images_is_computed_again_from_the_cache(shapes):
+    shapes.run("git", "add", "--all")
+    shapes.run("git", "commit", "--quiet", "--message", "results")
+    shapes.run("python", "src/describe.py", str(shapes.pictures), "--force")
+    shapes.run("dvc", "repro", "download")
+    done = shapes.run("python", "src/reproduce.py", "shapes-cnn/1", "--force")
+    assert "Running stage 'train'" in done.stdout
+    assert "are the same" in done.stdout
+
+
 def test_the_digits_of_scikit_learn_are_learnt_from_an_archive(tmp_path):
     clone = make_clone(tmp_path / "digits")
     digits = load_digits()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mnist_cnn import yaml_files
 from mnist_cnn.datasets import arrays
@@ -138,17 +139,22 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
     before = lock.stat().st_mtime_ns if lock.exists() else None
     environment = _environment(folder)
     dataset = yaml_files.read(folder / "params.yaml")["download"].get("dataset", "MNIST")
-    # Commits from before the arrays do not know the variable, and use their own sources.
-    if arrays.folder(dataset).is_dir():
-        environment["DATA_DIR"] = str(arrays.folder(dataset).parent.resolve())
+    restored, own = folder / arrays.folder(dataset), arrays.folder(dataset)
     command = [*_TOOLS["dvc"], "repro", *(["--force"] if force else []), stage]
-    # In its own process group, which can be ended as a whole before the folder is removed.
-    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
-    try:
-        process.wait()
-    except BaseException:
-        _end(process)
-        raise
+    with TemporaryDirectory(prefix="data-") as kept:
+        # Commits from before the arrays do not know the variable, and use their own sources.
+        if restored.is_dir():
+            shutil.copytree(restored, Path(kept, dataset))  # DVC deletes it before `download`
+            environment["DATA_DIR"] = kept
+        elif own.is_dir():
+            environment["DATA_DIR"] = str(own.parent.resolve())
+        # In its own process group, which can be ended as a whole before the folder is removed.
+        process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+        try:
+            process.wait()
+        except BaseException:
+            _end(process)
+            raise
     if process.returncode:
         raise UserError(f"a stage up to {stage} failed")
     return lock.stat().st_mtime_ns != before
