@@ -49,7 +49,12 @@ ONLY_IN = {
         "evaluation.training_plots",
         "search.plots",
     },
-    "mlflow": {"tracking.run", "tracking.registry", "reproduce.run_record"},
+    "mlflow": {
+        "tracking.experiment",
+        "tracking.run",
+        "tracking.registry",
+        "reproduce.run_record",
+    },
     "optuna": {
         f"search.{name}" for name in ("algorithms", "plots", "proposals", "space", "study", "trial")
     },

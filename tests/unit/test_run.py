@@ -10,8 +10,8 @@ from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.trial import Trial
-from mnist_cnn.tracking import run as tracking
-from mnist_cnn.tracking.run import EXPERIMENT, resume_run, resume_run_by_output
+from mnist_cnn.tracking.experiment import NAME, existing_store
+from mnist_cnn.tracking.run import resume_run, resume_run_by_output
 
 import mlflow
 import pytest
@@ -109,13 +109,13 @@ def test_the_status_of_a_run_shows_how_it_ended_until_it_is_resumed(store, error
 def test_the_note_of_the_experiment_can_be_changed(store):
     with train():
         pass
-    experiment = store.get_experiment_by_name(EXPERIMENT)
+    experiment = store.get_experiment_by_name(NAME)
     assert "hyperparameters" in experiment.tags["mlflow.note.content"]
     assert experiment.artifact_location == str(Path("mlruns").resolve())
     store.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "our own")
     with train("train-2"):
         pass
-    assert store.get_experiment_by_name(EXPERIMENT).tags["mlflow.note.content"] == "our own"
+    assert store.get_experiment_by_name(NAME).tags["mlflow.note.content"] == "our own"
 
 
 # Outputs
@@ -232,7 +232,7 @@ def trial(number=0, state="complete", error=None):
 
 
 def children(store, run):
-    experiment = store.get_experiment_by_name(EXPERIMENT)
+    experiment = store.get_experiment_by_name(NAME)
     return store.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run.id}'")
 
 
@@ -359,7 +359,7 @@ def test_artifacts_are_found_after_the_project_was_moved(tmp_path, monkeypatch, 
     move(before, after)
     monkeypatch.chdir(after)
 
-    found = tracking.existing_store().download_artifacts(run.id, "note.txt", str(tmp_path))
+    found = existing_store().download_artifacts(run.id, "note.txt", str(tmp_path))
     with train("train-2") as another:
         another.log_text("note.txt", "hello")
 
@@ -371,5 +371,5 @@ def test_artifacts_are_found_after_the_project_was_moved(tmp_path, monkeypatch, 
 def test_a_store_that_does_not_exist_is_not_created(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"mlflow\.db: missing"):
-        tracking.existing_store()
+        existing_store()
     assert not list(tmp_path.iterdir())

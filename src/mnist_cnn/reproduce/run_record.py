@@ -12,7 +12,7 @@ from mnist_cnn.files import md5
 from mnist_cnn.reproduce.git import Commit
 from mnist_cnn.reproduce.provenance import Inputs, Provenance
 from mnist_cnn.tracking import registry
-from mnist_cnn.tracking.run import existing_store, find_runs, store_errors
+from mnist_cnn.tracking.experiment import existing_store, find_runs, store_errors
 
 from mlflow import MlflowClient
 from mlflow.entities import Run

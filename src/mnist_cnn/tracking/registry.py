@@ -9,7 +9,8 @@ from typing import NamedTuple
 from mnist_cnn import faults, stores
 from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
-from mnist_cnn.tracking.run import Run, existing_store, find_runs_by_output, store_errors
+from mnist_cnn.tracking.experiment import existing_store, find_runs_by_output, store_errors
+from mnist_cnn.tracking.run import Run
 
 import mlflow.pytorch
 from mlflow import MlflowClient

@@ -1,10 +1,9 @@
-"""Runs in MLflow's store: created, resumed and found, and everything that is logged to them.
+"""Runs in MLflow's store: created and resumed, and everything that is logged to them.
 
 Results are files; a run is the record of how they were made. A store that does not answer raises
 `stores.StoreError`. Everything can be logged again, after that or after a kill, and appears once.
 """
 
-import logging
 import os
 import platform
 import warnings
@@ -16,18 +15,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mnist_cnn import console, faults, stores
-from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.trial import Trial
-from mnist_cnn.tracking import notes, relocation
+from mnist_cnn.tracking import notes
+from mnist_cnn.tracking.experiment import (
+    find_runs,
+    find_runs_by_output,
+    open_experiment,
+    store_errors,
+)
 
 import mlflow
 import mlflow.data
 from mlflow import MlflowClient, entities
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
@@ -36,12 +39,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
     MLFLOW_USER,
 )
-
-# MLflow reports that it creates its tables, and logs errors that it also raises.
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-EXPERIMENT = "mnist-cnn"
 
 # The name that MLflow has for the use of each split.
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
@@ -53,14 +50,6 @@ _SHARED_TAGS = (
 )
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Raise `stores.StoreError` for errors of MLflow's store."""
-    uri = stores.hide_password(stores.tracking_uri())
-    with stores.store_errors(f"MLflow's store {uri}", MlflowException):
-        yield
 
 
 class Run:
@@ -241,7 +230,7 @@ def resume_run(stage: str, job: str, tags: Mapping[str, str]) -> Iterator[Run]:
     tags = {**tags, "stage": stage, "job": job, "workspace": _workspace()}
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    _open_experiment()
+    open_experiment()
     with _activate(find_runs(f"tags.job = '{job}'"), stage, tags) as run:
         yield run
 
@@ -253,7 +242,7 @@ def resume_run_by_output(path: Path, stage: str) -> Iterator[Run]:
     The file is identified by its content. If no run made it, for example because it was pulled with
     DVC, a new run is created. Whatever happens, the run stays FINISHED and keeps its end time.
     """
-    _open_experiment()
+    open_experiment()
     found = find_runs_by_output(path, stage)
     found.sort(key=lambda run: run.data.tags.get("workspace") != _workspace())
     tags = {"stage": stage, f"md5 {path}": md5(path)}
@@ -262,50 +251,6 @@ def resume_run_by_output(path: Path, stage: str) -> Iterator[Run]:
     with _activate(found, stage, tags, finished=True) as run:
         run.log_outputs(path)
         yield run
-
-
-def find_runs_by_output(path: Path, stage: str) -> list[entities.Run]:
-    """The runs of a stage that made this file, identified by its content, the latest first."""
-    return find_runs(f"tags.stage = '{stage}' and tags.`md5 {path}` = '{md5(path)}'")
-
-
-@store_errors()
-def find_runs(filter_string: str) -> list[entities.Run]:
-    """Runs of the experiment by MLflow's search syntax, the latest first."""
-    client = MlflowClient(stores.tracking_uri())
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    found: list[entities.Run] = client.search_runs(
-        [experiment.experiment_id] if experiment else [],
-        filter_string,
-        max_results=50_000,  # MLflow's limit
-        order_by=["attributes.start_time DESC"],
-    )
-    return found
-
-
-@store_errors()
-def existing_store() -> MlflowClient:
-    """A client of a store that exists. Raises `UserError` otherwise; MLflow would create one."""
-    stores.require_existing(stores.tracking_uri(), "evaluate")
-    relocation.follow(stores.tracking_uri(), EXPERIMENT)
-    return MlflowClient(stores.tracking_uri())
-
-
-@store_errors()
-def _open_experiment() -> None:
-    mlflow.set_tracking_uri(stores.tracking_uri())
-    with stores.creation_lock(stores.tracking_uri()):
-        relocation.follow(stores.tracking_uri(), EXPERIMENT)
-        known = mlflow.get_experiment_by_name(EXPERIMENT)
-    if known is None:
-        with suppress(MlflowException):  # another process was faster, or the next line will fail
-            mlflow.create_experiment(EXPERIMENT, stores.artifact_location())
-    elif known.lifecycle_stage == "deleted":
-        restore = f"mlflow experiments restore --experiment-id {known.experiment_id}"
-        raise UserError(f"MLflow's experiment {EXPERIMENT} was deleted; `{restore}` restores it")
-    known = mlflow.set_experiment(EXPERIMENT)
-    if MLFLOW_RUN_NOTE not in known.tags:
-        mlflow.set_experiment_tag(MLFLOW_RUN_NOTE, notes.EXPERIMENT)
 
 
 @contextmanager
