@@ -9,7 +9,6 @@ from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search import algorithms, proposals
 from mnist_cnn.search.space import suggest
 from mnist_cnn.search.study import open_study
-from mnist_cnn.search.study import search as search_trials
 
 import optuna
 import pytest
@@ -149,18 +148,22 @@ def test_a_pruner_prunes_as_in_a_sequential_study(name):
     assert bool(pruned) == (name != "NopPruner")
 
 
+def interrupted(tune):
+    """A study with 12 trials of an interrupted search."""
+    study = open_study("interrupted", "sqlite://", "maximize")
+    with pytest.raises(InterruptedError):
+        run_search(tune, objective, study=study, executor=SerialExecutor(11 + tune.lag))
+    assert len(study.get_trials()) == 12
+    return study
+
+
 @pytest.mark.parametrize("name", ["HyperbandPruner", "SuccessiveHalvingPruner"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_what_a_pruner_keeps_survives_a_restart(name, threads):
     tune = tune_with(pruner=name, lag=4)
     expected = table(run_search(tune, objective))
-    half = open_study(f"half {name} {threads}", "sqlite://", "maximize")
-    search = search_trials(tune, objective, half, SerialExecutor())
-    for _ in range(12):
-        next(search)
-
     with ThreadPoolExecutor(threads) as executor:
-        continued = run_search(tune, objective, study=half, executor=executor)
+        continued = run_search(tune, objective, study=interrupted(tune), executor=executor)
 
     assert table(continued) == expected
 
@@ -169,12 +172,7 @@ def test_what_a_pruner_keeps_survives_a_restart(name, threads):
 def test_a_sampler_goes_on_after_a_restart_as_it_was(name):
     tune = tune_with(name, lag=3)
     expected = table(run_search(tune, objective))
-    half = open_study(f"half {name}", "sqlite://", "maximize")
-    search = search_trials(tune, objective, half, SerialExecutor())
-    for _ in range(12):
-        next(search)
-
-    assert table(run_search(tune, objective, study=half)) == expected
+    assert table(run_search(tune, objective, study=interrupted(tune))) == expected
 
 
 @pytest.mark.parametrize("name", FINITE)

@@ -143,8 +143,8 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
     command = [*_TOOLS["dvc"], "repro", *(["--force"] if force else []), stage]
     with TemporaryDirectory(prefix="data-") as kept:
         # Commits from before the arrays do not know the variable, and use their own sources.
-        if restored.is_dir():
-            shutil.copytree(restored, Path(kept, dataset))  # DVC deletes it before `download`
+        if force and restored.is_dir():
+            shutil.move(restored, kept)  # DVC would delete it before `download`
             environment["DATA_DIR"] = kept
         elif own.is_dir():
             environment["DATA_DIR"] = str(own.parent.resolve())

@@ -9,13 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from mnist_cnn.yaml_files import Section
 
 from optuna.trial import BaseTrial
-from pydantic import (
-    AfterValidator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 
 class Conditional(Section):

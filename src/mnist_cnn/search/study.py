@@ -79,7 +79,8 @@ def search(
             run_trial, objective, number, hyperparameters, seed, earlier, tune, checkpoint
         )
         if number < len(recorded):
-            _check_proposed(recorded[number], hyperparameters, study)
+            if recorded[number].hyperparameters != hyperparameters:
+                raise _foreign(number, study)
             return _Running(task, checkpoint, _done(recorded[number]))
         faults.point("trial proposed")
         return _Running(task, checkpoint, executor.submit(task))
@@ -87,16 +88,17 @@ def search(
     def finish() -> Trial:
         first = running.popleft()
         trial = _result(first, executor, running)
+        frozen = to_frozen_trial(trial, tune)
         if trial.number >= len(recorded):
             faults.point("trial ended")
             with _storage_errors():
                 if len(study.get_trials(deepcopy=False)) > trial.number:
                     raise _foreign(trial.number, study)
-                study.add_trial(to_frozen_trial(trial, tune))
+                study.add_trial(frozen)
             if first.checkpoint:
                 first.checkpoint.unlink(missing_ok=True)
         proposals.record(trial)
-        compared.append(_without_hyperparameters(to_frozen_trial(trial, tune)))
+        compared.append(_without_hyperparameters(frozen))
         return trial
 
     for number in range(tune.trials):
@@ -155,11 +157,6 @@ def _recorded_trials(study: optuna.Study) -> list[Trial]:
         if "history" not in frozen.user_attrs:
             raise _foreign(frozen.number, study)
     return [from_frozen_trial(frozen) for frozen in stored]
-
-
-def _check_proposed(trial: Trial, hyperparameters: dict[str, Any], study: optuna.Study) -> None:
-    if trial.hyperparameters != hyperparameters:
-        raise _foreign(trial.number, study)
 
 
 def _foreign(number: int, study: optuna.Study) -> UserError:
