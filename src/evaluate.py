@@ -10,7 +10,8 @@ from mnist_cnn import console, files, params
 from mnist_cnn.datasets import arrays, description
 from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
-from mnist_cnn.evaluation import model_card, out_of_distribution, report
+from mnist_cnn.evaluation import model_card, out_of_distribution, paired_test, report
+from mnist_cnn.evaluation.paired_test import Validated
 from mnist_cnn.evaluation.params import Evaluate
 from mnist_cnn.evaluation.parts import Part, Predicted
 from mnist_cnn.learning import arithmetic, compute, data, model
@@ -25,6 +26,7 @@ CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
 TRAINING_METRICS = Path("reports/train/metrics.json")
 BEST_PARAMS = Path("reports/tune/best_params.json")
+VALIDATION = Path("reports/tune/validation_predictions.csv")
 
 
 def main() -> None:
@@ -37,6 +39,7 @@ def main() -> None:
     described, folder = description.load(dataset), arrays.folder(dataset)
     origin = provenance.of_stage("evaluate")
     training_metrics = json.loads(TRAINING_METRICS.read_text())
+    validated = paired_test.read(VALIDATION)
     network, trained_on = model.load(MODEL)
     if trained_on.name != dataset:
         raise UserError(f"{MODEL}: trained on {trained_on.name}; `dvc repro` trains on {dataset}")
@@ -56,6 +59,7 @@ def main() -> None:
         described,
         folder,
         training_metrics,
+        validated,
         network,
         examples,
         parts,
@@ -74,6 +78,7 @@ def main() -> None:
     )
     with resume_run_by_output(MODEL, "train") as run:
         run.log_provenance("evaluate", origin.document(), origin.patch)
+        run.log_metrics({"validation_accuracy": validated.accuracy})
         run.log_metrics(summary, prefix="test_")
         run.log_dataset(dataset, "test", examples, folder / "test")
         run.log_folder(REPORTS)
@@ -85,6 +90,7 @@ def main() -> None:
             network.cpu(),
             MODEL,
             examples.images[:2],
+            VALIDATION,
             registry.Result(
                 accuracy=summary["accuracy"],
                 mistakes=int(summary["mistakes"]),
@@ -92,6 +98,7 @@ def main() -> None:
                 data=examples.digest(),
             ),
             note,
+            evaluate.confidence,
         )
     jobs.delete_recorded()  # DVC has recorded the training by now
     console.write(f"registered: {registered}")
@@ -102,6 +109,7 @@ def _write_card(
     described: Description,
     folder: Path,
     training_metrics: dict[str, Any],
+    validated: Validated,
     network: Classifier,
     examples: Examples,
     parts: Sequence[Part],
@@ -116,12 +124,16 @@ def _write_card(
         kind: model.predict(network, images.to(device)).amax(1).cpu()
         for kind, images in unusual.items()
     }
-    made_from = (folder / "train", folder / "test", MODEL, TRAINING_METRICS, BEST_PARAMS)
+    made_from = (
+        *(folder / "train", folder / "test", MODEL),
+        *(TRAINING_METRICS, BEST_PARAMS, VALIDATION),
+    )
     facts = model_card.Facts(
         dataset=described,
         architecture=network.describe(),
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
         training=training_metrics,
+        validated=validated,
         summary=summary,
         confidence=evaluate.confidence,
         evaluation=parts,

@@ -101,6 +101,8 @@ def _describe(record: RunRecord, trial: TrialRecord | None) -> None:
     """Print what the run is, and in what it differs from a run on this machine."""
     commit = record.commit
     of_study = f"trial {trial.number} of " if trial else ""
+    if trial and trial.seed is not None:
+        of_study = f"finalist {trial.number} (seed {trial.seed}) of "
     console.write(f"{of_study}run {record.run_id} ({record.name}), commit {commit.revision}")
     if commit.patch:
         patch = commit.patch.decode(errors="replace")

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ from mnist_cnn import console, faults, files, params, stores
 from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import arithmetic, compute, data
 from mnist_cnn.reproduce import jobs, provenance
-from mnist_cnn.search import executors, study, summary
+from mnist_cnn.reproduce.jobs import Job
+from mnist_cnn.search import executors, finalists, study, summary
+from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.params import Tune
-from mnist_cnn.search.trial import Trial, train_network
+from mnist_cnn.search.trial import ObjectiveFunction, Trial, train_network
 from mnist_cnn.tracking import notes
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.run import Run, resume_run
 
 REPORTS = Path("reports/tune")
+BEST_PARAMS = REPORTS / "best_params.json"
+TRIALS = REPORTS / "trials.csv"
+PREDICTIONS = REPORTS / "validation_predictions.csv"
 
 
 def main() -> None:
@@ -35,73 +41,104 @@ def main() -> None:
         tensor.share_memory_()  # one copy for all workers
     objective = partial(
         train_network,
-        tune=tune,
         network=settings.model.network,
         form=whole.form,
         train=train,
         validation=validation,
     )
 
-    finished: list[Trial] = []
     with (
         jobs.claim(origin.inputs) as job,
         resume_run("tune", job.name, origin.tags()) as run,
-        console.progress_bar(tune.trials, "trials", "trial") as bar,
         executors.process_pool(workers or executors.default_size(tune.threads)) as executor,
     ):
         run.log_params(origin.params())
         run.log_provenance("tune", origin.document(), origin.patch)
         run.log_dataset(dataset, "train", train, folder / "train")
         run.log_dataset(dataset, "validation", validation, folder / "train")
-        recorded = study.open_study(job.name, stores.study_storage(), tune.objective.direction)
+        trials = _search(tune, partial(objective, tune=tune), job, run, executor)
+        full_length = finalists.at_full_length(tune, settings.train.epochs)
+        trained = _train_finalists(
+            full_length, partial(objective, tune=full_length), trials, job, run, executor
+        )
+        best = finalists.best(trained, tune.objective)
+        files.write_csv(
+            PREDICTIONS,
+            finalists.predictions(
+                best, tune, settings.model.network, whole.form, validation, job.folder
+            ),
+        )
+        metrics, page = _write_report(tune, trials, trained, best)
+        run.flush()
+        sizes = {"train_size": len(train.labels), "validation_size": len(validation.labels)}
+        run.set_note(notes.study(metrics, tune.objective, **sizes))
+        run.log_metrics(metrics)
+        run.log_folder(REPORTS)
+        run.log_text("study.html", page)
+        run.log_outputs(BEST_PARAMS, TRIALS)
+
+
+def _search(
+    tune: Tune, objective: ObjectiveFunction, job: Job, run: Run, executor: Executor
+) -> list[Trial]:
+    """Run the trials, and print and log each."""
+    finished: list[Trial] = []
+    recorded = study.open_study(job.name, stores.study_storage(), tune.objective.direction)
+    with console.progress_bar(tune.trials, "trials", "trial") as bar:
         for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
             run.log_later(partial(run.log_trial, trial, tune))
             if trial.error and all(each.state != "failed" for each in finished[:-1]):
                 console.write(trial.error.rstrip())  # of the first one, as others may fail alike
             console.write(trial.describe(tune.objective))
-            bar.set_postfix_str(_best_so_far(tune, finished), refresh=False)
+            if any(each.state == "complete" for each in finished):
+                best = summary.ranked(finished, tune.objective)[0]
+                value = tune.objective.format(best.value or 0.0)
+                bar.set_postfix_str(f"best {value}", refresh=False)
             bar.update()
-        metrics, page = _write_report(tune, finished)
-        run.flush()
-        run.set_note(
-            notes.study(
-                metrics,
-                tune.objective,
-                train_size=len(train.labels),
-                validation_size=len(validation.labels),
-            )
-        )
-        run.log_metrics(metrics)
-        run.log_folder(REPORTS)
-        run.log_text("study.html", page)
-        run.log_outputs(REPORTS / "best_params.json", REPORTS / "trials.csv")
+    return finished
 
 
-def _best_so_far(tune: Tune, finished: Sequence[Trial]) -> str:
-    if not any(trial.state == "complete" for trial in finished):
-        return ""
-    return f"best {tune.objective.format(summary.best(finished, tune.objective).value or 0.0)}"
+def _train_finalists(
+    tune: Tune,
+    objective: ObjectiveFunction,
+    trials: Sequence[Trial],
+    job: Job,
+    run: Run,
+    executor: Executor,
+) -> list[Finalist]:
+    """Train the best trials at full length, and print and log each."""
+    trained: list[Finalist] = []
+    with console.progress_bar(tune.finalists.trials, "finalists", "finalist") as bar:
+        for finalist in finalists.train(tune, objective, trials, executor, job.folder):
+            trained.append(finalist)
+            run.log_later(partial(run.log_finalist, finalist, tune))
+            console.write(finalist.describe(tune.objective))
+            bar.update()
+    return trained
 
 
-def _write_report(tune: Tune, finished: Sequence[Trial]) -> tuple[dict[str, Any], str]:
+def _write_report(
+    tune: Tune, trials: Sequence[Trial], trained: Sequence[Finalist], best: Finalist
+) -> tuple[dict[str, Any], str]:
     """Write tables, plots and the best hyperparameters; return the summary and an HTML page."""
     # Workers import this script as well, and plot nothing.
     from mnist_cnn.search import plots  # noqa: PLC0415
 
     faults.point("search ended")
-    best = summary.best(finished, tune.objective)
-    hyperparameters = tune.hyperparameters | best.hyperparameters
-    metrics = summary.summary(finished, tune.objective)
-    files.write_json(REPORTS / "best_params.json", dict(sorted(hyperparameters.items())))
+    hyperparameters = tune.hyperparameters | best.trial.hyperparameters
+    metrics = summary.summary(trials) | finalists.summary(trained, tune.objective)
+    files.write_json(BEST_PARAMS, dict(sorted(hyperparameters.items())))
     files.write_json(REPORTS / "metrics.json", metrics)
-    files.write_csv(REPORTS / "trials.csv", summary.trials_table(finished))
-    files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(finished))
-    plotted = study.study_of(finished, tune)
-    for name, figure in plots.figures(plotted, tune.objective.label).items():
+    files.write_csv(TRIALS, summary.trials_table(trials))
+    files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(trials))
+    files.write_csv(REPORTS / "finalists.csv", finalists.table(trained))
+    plotted, target = study.study_of(trials, tune), tune.objective.label
+    for name, figure in plots.figures(plotted, target).items():
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
-    console.write(f"best: {best.describe(tune.objective)}; {REPORTS / 'best_params.json'}")
-    return metrics, plots.page(plotted, tune.objective.label)
+    files.write_png(REPORTS / "plots/finalists.png", plots.finalists(trained, tune.objective))
+    console.write(f"best: {best.describe(tune.objective)}; {BEST_PARAMS}")
+    return metrics, plots.page(plotted, target)
 
 
 def _workers() -> int | None:

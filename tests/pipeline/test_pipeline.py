@@ -55,14 +55,36 @@ def test_trials_are_nested_runs_with_hyperparameters_and_epochs(runs, client, cl
         assert points[-1].value == float(row["validation_accuracy"])
 
 
-def test_the_best_hyperparameters_are_those_of_the_best_trial(clone):
-    complete = [r for r in rows(clone, "reports/tune/trials.csv") if r["state"] == "complete"]
-    best = max(complete, key=lambda row: float(row["validation_accuracy"]))
+def test_the_best_hyperparameters_are_those_of_the_best_finalist(clone, runs):
+    trials = rows(clone, "reports/tune/trials.csv")
+    ranked = sorted(trials, key=lambda row: float(row["validation_accuracy"]), reverse=True)
+    last = [row for row in rows(clone, "reports/tune/finalists.csv") if row["epoch"] == "2"]
+    assert [row["number"] for row in last] == [row["number"] for row in ranked[:2]]
+    winner = max(last, key=lambda row: float(row["validation_accuracy"]))
+    best = trials[int(winner["number"])]
     chosen = load_json(clone, "reports/tune/best_params.json")
+    run = runs[f"finalist-{int(winner['number']):03}-0"]
 
+    assert run.data.params["learning_rate"] == best["learning_rate"]
+    assert run.data.metrics["validation_accuracy"] == float(winner["validation_accuracy"])
     assert str(chosen["learning_rate"]) == best["learning_rate"]
     assert str(chosen["batch_size"]) == best["batch_size"]
     assert chosen["schedule"] == "one_cycle"
+
+
+def test_the_validation_predictions_of_the_best_finalist_are_kept_with_the_model(
+    clone, runs, client
+):
+    predictions = rows(clone, "reports/tune/validation_predictions.csv")
+    accuracy = sum(row["seed_0"] == row["label"] for row in predictions) / len(predictions)
+    version = client.get_model_version_by_alias("mnist-cnn", "champion")
+    artifacts = client.list_artifacts(version.run_id, "tune")
+
+    assert len(predictions) == PARAMS["tune"]["validation_size"]
+    assert load_json(clone, "reports/tune/metrics.json")["validation_accuracy"] == accuracy
+    assert runs["train"].data.metrics["validation_accuracy"] == accuracy
+    assert float(version.tags["validation_accuracy"]) == accuracy
+    assert [file.path for file in artifacts] == ["tune/validation_predictions.csv"]
 
 
 def test_one_run_has_the_training_and_the_evaluation_of_a_model(runs, client, clone):
@@ -116,8 +138,10 @@ def test_each_run_and_the_model_version_have_a_note(runs, client, clone):
     best = load_json(clone, "reports/tune/metrics.json")
     value = f"validation accuracy **{best['validation_accuracy']:.2%}**"
     assert "**Search** with 6 trials" in notes["tune"]
-    assert f"Best: trial {best['best_trial']}, {value}" in notes["tune"]
-    assert f"complete after 2 epochs, {value}" in notes[f"trial-{best['best_trial']:03}"]
+    assert (
+        f"Best of 2 finalists at full length: trial {best['best_trial']}, {value}" in notes["tune"]
+    )
+    assert f"{value} after 2 epochs" in notes[f"finalist-{best['best_trial']:03}-0"]
 
 
 def test_the_model_card_has_digests_and_hyperparameters(clone, lock):

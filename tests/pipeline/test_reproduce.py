@@ -130,11 +130,15 @@ def test_a_run_of_uncommitted_changes_is_rebuilt(project):
     assert f"all {project.files} are the same" in output
 
 
-def test_a_trial_is_rebuilt_with_its_study(project):
+def test_a_trial_or_a_finalist_is_rebuilt_with_its_study(project):
     output = reproduce(project, latest(project, "trial-002")).stdout
 
     assert output.startswith("trial 2 of run ")
     assert "same       hyperparameters\nsame       epochs\n" in output
+    assert "all 2 are the same" in output
+
+    output = reproduce(project, latest(project, "finalist-005-0")).stdout
+    assert output.startswith("finalist 5 (seed 0) of run ")
     assert "all 2 are the same" in output
 
 

@@ -16,6 +16,7 @@ CHANGES = [
     ("params.yaml", ("rotation: 10", "rotation: 11"), {"tune"}),
     ("params.yaml", ("arithmetic: portable", "arithmetic: native"), {"tune", "train", "evaluate"}),
     ("params.yaml", ("train_size: 1000", "train_size: 999"), {"train"}),
+    ("params.yaml", ("epochs: 2\n  threads: 1 #", "epochs: 3\n  threads: 1 #"), {"tune", "train"}),
     ("params.yaml", ("confidence: 0.95", "confidence: 0.9"), {"evaluate"}),
     ("src/mnist_cnn/datasets/sources.py", COMMENT, {"download"}),
     ("src/mnist_cnn/learning/training.py", COMMENT, {"tune", "train", "evaluate"}),

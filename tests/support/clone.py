@@ -23,12 +23,14 @@ PARAMS_FILE = ROOT / "tests/params.yaml"
 PARAMS = yaml.safe_load(PARAMS_FILE.read_text())
 
 # The runs of such a clone, and the files that are always the same.
-RUNS = ["train", *(f"trial-{n:03}" for n in range(6)), "tune"]
+RUNS = ["finalist-000-0", "finalist-005-0", "train", *(f"trial-{n:03}" for n in range(6)), "tune"]
 RESULTS = [
     "dvc.lock",
     "models/best_model.pth",
     "reports/tune/best_params.json",
     "reports/tune/trials.csv",
+    "reports/tune/finalists.csv",
+    "reports/tune/validation_predictions.csv",
     "reports/tune/metrics.json",
     "reports/train/history.csv",
     "reports/train/metrics.json",

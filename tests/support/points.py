@@ -7,6 +7,7 @@ KILLS = [
     "epoch ended",
     "trial ended",
     "trial half logged",
+    "trial half logged:7",  # the first finalist
     "search ended",
     "outputs logged",
     "dvc records a stage",  # the search

@@ -40,6 +40,8 @@ SHARED = {
     "train": ["compute", "model"],
     "evaluate": ["compute"],
 }
+# The values of other stages' sections that a stage depends on.
+SINGLE = {"download": [], "tune": ["train.epochs"], "train": [], "evaluate": []}
 
 ONLY_IN = {
     "gradio": {"inference.demo_page"},
@@ -56,7 +58,8 @@ ONLY_IN = {
         "reproduce.run_record",
     },
     "optuna": {
-        f"search.{name}" for name in ("algorithms", "plots", "proposals", "space", "study", "trial")
+        *(f"search.{name}" for name in ("algorithms", "finalists", "plots", "proposals")),
+        *(f"search.{name}" for name in ("space", "study", "trial")),
     },
     "PIL": {"datasets.image_files", "inference.demo_page", "inference.preprocessing"},
     "pypi_simple": {"datasets.idx_sources"},
@@ -172,7 +175,7 @@ def test_a_stage_its_script_its_parameters_and_its_reports_have_one_name(stage):
     ]
 
     assert definition["cmd"] == f"python src/{stage}.py"
-    assert definition["params"] == [*SHARED[stage], stage]
+    assert definition["params"] == [*SHARED[stage], stage, *SINGLE[stage]]
     folders = {Path(out).parts[1] for out in outs if out.startswith("reports/")}
     assert folders <= {stage, "model_card.md"}
 

@@ -4,6 +4,7 @@ import io
 import sys
 from pathlib import Path
 
+from mnist_cnn import files
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference import predictor
 from mnist_cnn.inference.predictor import DEFAULT_MODEL, Prediction, Predictor
@@ -18,6 +19,7 @@ from described import DESCRIPTIONS, MNIST
 from drawings import draw, encode, template_network
 
 NETWORK = template_network()
+VALIDATION = Path("validation_predictions.csv")
 
 
 @pytest.fixture(autouse=True)
@@ -103,10 +105,13 @@ def test_a_model_can_be_loaded_from_the_registry():
     path = Path(DEFAULT_MODEL)
     model.save(NETWORK, MNIST.metadata(), path)
     images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    files.write_csv(VALIDATION, [{"image": "a", "label": 1, "seed_0": 1}])
     result = registry.Result(accuracy=0.9, mistakes=1, examples=10, data="d1")
     with resume_run("train", "train-1", {}) as run:
         run.log_outputs(path)
-        registry.register(run, MNIST, NETWORK, path, images, result, "a note")
+        registry.register(
+            *(run, MNIST, NETWORK, path, images, VALIDATION, result, "a note"), confidence=0.95
+        )
     path.unlink()
     for name in ("mnist-cnn@champion", "mnist-cnn/1"):
         loaded = predictor.load(name)

@@ -26,6 +26,10 @@ stages:
     cmd: python src/evaluate.py
     deps: [src/evaluate.py, src/learning, "data/${download.dataset}/images"]
     params: [evaluate]
+  tune:
+    cmd: python src/tune.py
+    deps: [src/learning]
+    params: [tune, evaluate.threads]
 """,
     "src/evaluate.py": "code",
     "src/learning/model.py": "code",
@@ -44,6 +48,16 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(provenance, "current_commit", lambda: COMMIT)
     return tmp_path
+
+
+def test_a_stage_can_depend_on_one_value_of_a_section(project):
+    origin = of_stage("tune")
+    assert origin.inputs.params == {"tune": {"seed": 0}, "evaluate.threads": 1}
+    assert origin.params() == {"seed": 0, "evaluate.threads": 1}
+    files.write_text(project / "params.yaml", PARAMS.replace("test_size: 500", "test_size: 499"))
+    assert of_stage("tune").inputs == origin.inputs
+    files.write_text(project / "params.yaml", PARAMS.replace("threads: 1", "threads: 2"))
+    assert of_stage("tune").inputs.fingerprint != origin.inputs.fingerprint
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""Versions are registered once each, and the best is the champion, in a real store."""
+"""Versions are registered once each, and a paired test chooses the champion, in a real store."""
 
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from uuid import uuid4
 
-from mnist_cnn import stores
+from mnist_cnn import files, stores
 from mnist_cnn.errors import UserError
 from mnist_cnn.tracking import registry
 from mnist_cnn.tracking.run import resume_run
@@ -15,30 +18,33 @@ from described import DESCRIPTIONS
 from small_networks import deep_cnn
 
 MODEL = Path("models/best_model.pth")
+VALIDATION = Path("reports/tune/validation_predictions.csv")
 NETWORK = deep_cnn([2], []).eval()
 IMAGES = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
 
 
 def register(
-    accuracy=0.9, data="d1", examples=100, *, weights=None, dataset="MNIST", network=NETWORK
+    validation="", accuracy=0.9, *, weights=None, dataset="MNIST", network=NETWORK, images="v"
 ):
-    """Register the model of a new run, with this result.
+    """Register the model of a new run.
 
-    Models with equal `weights` are identical; without `weights`, all differ.
+    `validation` has an x for each of ten validation images that the finalist gets wrong. Models
+    with equal `weights` are identical; without `weights`, all differ.
     """
     MODEL.parent.mkdir(exist_ok=True)
     MODEL.write_text(weights or uuid4().hex)
-    result = registry.Result(accuracy, round(examples * (1 - accuracy)), examples, data)
+    rows = [
+        {"image": f"{images}{n}", "label": 0, "seed_0": int(mark == "x")}
+        for n, mark in enumerate(validation.ljust(10, "."))
+    ]
+    files.write_csv(VALIDATION, rows)
+    result = registry.Result(accuracy, round(100 * (1 - accuracy)), 100, "d1")
     with resume_run("train", uuid4().hex, {}) as run:
         run.log_outputs(MODEL)
         return registry.register(
-            run, DESCRIPTIONS[dataset], network, MODEL, IMAGES, result, "a note"
+            *(run, DESCRIPTIONS[dataset], network, MODEL, IMAGES, VALIDATION, result, "a note"),
+            confidence=0.95,
         )
-
-
-def numbers(registration):
-    """Of the version and of the champion."""
-    return registration.version.number, registration.champion.number
 
 
 def aliases(store, model="mnist-cnn"):
@@ -46,63 +52,80 @@ def aliases(store, model="mnist-cnn"):
     return {alias: int(version) for alias, version in found.items()}
 
 
-def test_the_champion_is_the_most_accurate_version_on_the_same_images(store):
-    assert numbers(register(0.9)) == (1, 1)
-    assert numbers(register(0.8, weights="a")) == (2, 1)
+def test_a_version_replaces_the_champion_only_if_the_paired_test_shows_that_it_is_better(store):
+    assert str(register("xxxxx")) == "mnist-cnn version 1 (90.00% on 100 test images), champion"
+    # Four better ones could be chance; and a better test result does not help.
+    assert str(register("x", accuracy=1.0)) == (
+        "mnist-cnn version 2 (100.00% on 100 test images), challenger of version 1: "
+        "better on 4 validation images, worse on 0, p = 0.062"
+    )
     assert aliases(store) == {"champion": 1, "challenger": 2}
-    assert numbers(register(0.95, weights="a")) == (2, 2)  # the same version, evaluated again
-    assert aliases(store) == {"champion": 2}
-    assert numbers(register(0.95)) == (3, 3)
-    assert numbers(register(1.0, data="d2")) == (4, 3)  # as many images, but others
+    assert str(register("", accuracy=0.5, weights="a")) == (
+        "mnist-cnn version 3 (50.00% on 100 test images), champion, replaces version 1: "
+        "better on 5 validation images, worse on 0, p = 0.031"
+    )
+    assert aliases(store) == {"champion": 3, "challenger": 2}
+    assert register("xxxxxxx").place.startswith("challenger of version 3: better on 0")
     assert aliases(store) == {"champion": 3, "challenger": 4}
+    assert register("", weights="a").place == "champion"
+
+
+def test_a_version_has_the_results_of_its_last_evaluation(store):
+    register("x", 0.95, weights="a")
+    registered = register("x", 0.9, weights="a")
+    assert (registered.version, registered.result.accuracy) == (1, 0.9)
     champion = store.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.description == "a note"
     assert champion.tags == {
-        "test_accuracy": "0.95",
-        "test_mistakes": "5",
+        "test_accuracy": "0.9",
+        "test_mistakes": "10",
         "test_examples": "100",
         "test_data": "d1",
+        "validation_accuracy": "0.9",
     }
 
 
-def test_a_result_on_more_images_counts_more_than_accuracy(store):
-    first = "mnist-cnn version 1 (90.00% on 1,000 test images), champion"
-    assert str(register(0.9, "d2", 1000, weights="a")) == first
-    tags = store.get_model_version("mnist-cnn", "1").tags
-    assert str(register(1.0, "d1", 100, weights="a")) == first
-    assert store.get_model_version("mnist-cnn", "1").tags == tags
-    assert str(register(1.0, "d3", 900)) == (
-        "mnist-cnn version 2 (100.00% on 900 test images), challenger of "
-        "version 1 (90.00% on 1,000 test images)"
-    )
-    assert str(register(0.8, "d4", 2000)) == (
-        "mnist-cnn version 3 (80.00% on 2,000 test images), champion, replaces "
-        "version 1 (90.00% on 1,000 test images)"
-    )
+def test_other_validation_images_are_not_compared_and_a_person_moves_the_alias(store):
+    register("xxxxx")
+    registered = register("", images="w")
+    assert aliases(store) == {"champion": 1, "challenger": 2}
+    reason, command = registered.place.split(" To make it champion: ")
+    assert reason == "challenger of version 1, which has other validation images: not compared."
+    subprocess.run(shlex.split(command), check=True)
+    assert aliases(store)["champion"] == 2
+    assert register("", images="w").place.startswith("challenger of version 2: better on 0")
 
 
-def test_the_best_result_of_a_version_counts_even_if_a_kill_lost_its_alias(store):
-    register(0.9, "d2", 500)
-    register(0.8, "d3", 1000, weights="a")
-    store.set_registered_model_alias("mnist-cnn", "champion", "1")
-    assert numbers(register(0.8, "d4", 100, weights="a")) == (2, 2)
+@pytest.mark.parametrize("lost", ["artifact", "run"])
+def test_a_champion_without_validation_predictions_is_not_replaced(store, lost):
+    register("xxxxx")
+    run_id = store.get_model_version("mnist-cnn", "1").run_id
+    if lost == "artifact":
+        shutil.rmtree(next(Path("mlruns").glob(f"**/{run_id}/artifacts/tune")))
+    else:
+        store.delete_run(run_id)
+        subprocess.run(["mlflow", "gc", "--run-ids", run_id], check=True, capture_output=True)
+    reason = "challenger of version 1, which has no validation images: not compared."
+    assert register("").place.startswith(reason)
 
 
-def test_a_champion_without_a_result_is_replaced(store):
-    register(0.9)
-    store.delete_model_version_tag("mnist-cnn", "1", "test_examples")
-    assert numbers(register(0.8)) == (2, 2)
+def test_a_challenger_that_becomes_champion_is_no_challenger_any_more(store):
+    register("xxxxx")
+    register("xxxxx", weights="a")
+    assert aliases(store) == {"champion": 1, "challenger": 2}
+    register("", weights="a")
+    assert aliases(store) == {"champion": 2}
 
 
 def test_a_version_whose_run_was_deleted_is_registered_again(store):
     register(weights="a")
     store.delete_run(store.get_model_version("mnist-cnn", "1").run_id)
-    assert numbers(register(weights="a")) == (2, 2)
+    assert register(weights="a").version == 2
 
 
 def test_each_data_set_has_a_model_and_a_champion(store):
-    register(0.9)
-    assert numbers(register(0.8, dataset="FashionMNIST")) == (1, 1)
+    register()
+    assert register("x", dataset="FashionMNIST").version == 1
     assert aliases(store) == aliases(store, "fashionmnist-cnn") == {"champion": 1}
     description = store.get_registered_model("fashionmnist-cnn").description
     assert description.startswith("Classifies the kind of fashion product in an image.")

@@ -9,6 +9,7 @@ from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking.experiment import NAME, existing_store
 from mnist_cnn.tracking.run import resume_run, resume_run_by_output
@@ -277,6 +278,24 @@ def test_a_trial_that_failed_in_its_first_epoch_is_logged_without_metrics(store)
     assert child.data.metrics == {}
     note = child.data.tags["mlflow.note.content"]
     assert note.startswith("**Trial 0** of a search: failed after 0 epochs.\n")
+
+
+def test_each_training_of_a_finalist_is_a_nested_run(store):
+    trainings = (trial(7), trial(7, "failed", "Traceback: …"))
+    with resume_run("tune", "tune-1", {}) as run:
+        run.log_trial(trial(7), make_tune())
+        for _ in range(2):
+            run.log_finalist(Finalist(trial(7), trainings), make_tune())
+    logged = {child.info.run_name: child for child in children(store, run)}
+    assert sorted(logged) == ["finalist-007-0", "finalist-007-1", "trial-007"]
+    complete, failed = logged["finalist-007-0"], logged["finalist-007-1"]
+    expected = {"stage": "finalist", "trial": "7", "seed": "0", "state": "complete"}
+    assert complete.data.tags.items() >= expected.items()
+    assert complete.data.tags["mlflow.note.content"].startswith(
+        "**Finalist**: trial 7 of a search, trained at full length under seed 0 of the finalists: "
+        "validation accuracy **20.00%** after 2 epochs."
+    )
+    assert failed.info.status == "FAILED"
 
 
 def test_a_trial_is_logged_once_in_each_search(store):

@@ -1,9 +1,11 @@
-"""The best trial, the summary and the tables of a study."""
+"""The best trials, the summary and the tables of a study."""
+
+from dataclasses import replace
 
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.params import Objective
-from mnist_cnn.search.summary import best, epochs_table, summary, trials_table
+from mnist_cnn.search.summary import epochs_table, ranked, summary, trials_table
 from mnist_cnn.search.trial import Trial
 
 import pytest
@@ -27,34 +29,31 @@ TRIALS = [
 ]
 
 
-def test_the_summary_counts_the_states_and_has_the_metrics_of_the_best_trial():
-    assert summary(TRIALS, ACCURACY) == {
-        "trials": 5,
-        "complete": 3,
-        "pruned": 1,
-        "failed": 1,
-        "best_trial": 2,
-        "validation_accuracy": 0.9,
-        "validation_loss": 0.25,
-    }
+def numbers(trials, objective=ACCURACY):
+    return [trial.number for trial in ranked(trials, objective)]
+
+
+def test_the_summary_counts_the_states():
+    assert summary(TRIALS) == {"trials": 5, "complete": 3, "pruned": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_best_of_equal_trials_is_the_first(order):
-    assert best(TRIALS[::order], ACCURACY).number == 2
+def test_complete_trials_are_ranked_by_value_then_loss_then_number(order):
+    assert numbers(TRIALS[::order]) == [2, 4, 0]
+    better = replace(TRIALS[4], history=(replace(TRIALS[4].history[-1], validation_loss=0.1),))
+    assert numbers([*TRIALS[:4], better][::order]) == [4, 2, 0]
 
 
 def test_a_loss_is_best_where_it_is_lowest():
-    loss = Objective(metric="validation_loss", direction="minimize")
-    assert best(TRIALS, loss).number == 0
-    training = Objective(metric="train_loss", direction="minimize")
-    assert summary(TRIALS, training)["train_loss"] == 1.0
+    loss = Objective(metric="train_loss", direction="minimize")
+    worse = replace(TRIALS[0], history=(replace(TRIALS[0].history[-1], train_loss=2.0),))
+    assert numbers([worse, *TRIALS[1:]], loss) == [2, 4, 0]
 
 
 @pytest.mark.parametrize("trials", [[], [TRIALS[1], TRIALS[3]]], ids=["none", "others"])
 def test_a_study_without_a_complete_trial_is_an_error(trials):
     with pytest.raises(UserError, match=r"^no trial is complete$"):
-        summary(trials, ACCURACY)
+        ranked(trials, ACCURACY)
 
 
 def test_the_tables_have_a_row_for_each_trial_and_for_each_epoch():

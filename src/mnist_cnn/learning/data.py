@@ -1,5 +1,6 @@
 """Examples as tensors: loading, splitting, selecting a batch."""
 
+import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -30,6 +31,13 @@ class Examples(NamedTuple):
     def digest(self) -> str:
         """The MD5 of all pixels and labels, in hexadecimal. The examples must be on the CPU."""
         return Arrays(self.images.numpy(), self.labels.numpy()).digest()
+
+    def image_digests(self) -> list[str]:
+        """The MD5 of the pixels of each image, in hexadecimal. They must be on the CPU."""
+        return [
+            hashlib.md5(image.data, usedforsecurity=False).hexdigest()
+            for image in self.images.contiguous().numpy()
+        ]
 
     def to(self, device: torch.device) -> "Examples":
         """The same examples on `device`."""

@@ -114,6 +114,11 @@ def fit(
         yield epoch
 
 
+def restore(model: Classifier, checkpoint: Path) -> None:
+    """Give a network the weights that it had when `fit` wrote a checkpoint."""
+    _load_checkpoint(checkpoint, {"model": model})
+
+
 @torch.inference_mode()
 def validate(model: Classifier, examples: Examples, batch_size: int = 250) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy, without augmentation."""

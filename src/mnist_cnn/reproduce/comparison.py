@@ -77,18 +77,26 @@ def compare_run(record: RunRecord, trial: TrialRecord | None, folder: Path) -> d
 
 
 def _compare_trial(trial: TrialRecord, tuned: list[str], folder: Path) -> dict[str, list[str]]:
-    row, epochs = (
-        table[table.pop("number") == str(trial.number)].reset_index(drop=True)
-        for table in (
-            _read_csv(folder / f"reports/tune/{name}.csv") for name in ("trials", "epochs")
-        )
-    )
+    key = {"number": str(trial.number)}
+    row = _select(folder / "reports/tune/trials.csv", key)
+    if trial.seed is None:
+        epochs = _select(folder / "reports/tune/epochs.csv", key)
+    else:
+        epochs = _select(folder / "reports/tune/finalists.csv", key | {"seed": str(trial.seed)})
     columns = ["state", *tuned]
     then = pd.DataFrame([trial.row]).reindex(columns=columns, fill_value="")
     return {
         "hyperparameters": compare_tables(then, row.reindex(columns=columns, fill_value="")),
         "epochs": compare_tables(pd.DataFrame(trial.epochs, columns=epochs.columns), epochs),
     }
+
+
+def _select(path: Path, key: dict[str, str]) -> pd.DataFrame:
+    """The rows of a table with these values, without the columns of the key."""
+    table = _read_csv(path)
+    for name, value in key.items():
+        table = table[table.pop(name) == value]
+    return table.reset_index(drop=True)
 
 
 def compare_files(before: Path, after: Path) -> list[str]:

@@ -31,8 +31,9 @@ class Inputs:
     """All that determines the result of a stage."""
 
     stage: str
-    params: dict[str, dict[str, Any]]
-    """The sections of `params.yaml` that the stage depends on."""
+    params: dict[str, Any]
+    """The sections of `params.yaml`, and the single values as `section.key`, that the stage depends
+    on."""
     files: dict[str, str]
     """The MD5 of each file and folder that the stage depends on, by path, as in `dvc.lock`."""
     versions: dict[str, str]
@@ -80,8 +81,11 @@ class Provenance:
         return tags
 
     def params(self) -> dict[str, Any]:
-        """The parameters of all sections, for a run."""
-        return {k: v for section in self.inputs.params.values() for k, v in section.items()}
+        """The parameters of all sections, and the single ones, for a run."""
+        params: dict[str, Any] = {}
+        for name, value in self.inputs.params.items():
+            params |= {name: value} if "." in name else value
+        return params
 
 
 def of_stage(stage: str) -> Provenance:
@@ -97,13 +101,19 @@ def of_stage(stage: str) -> Provenance:
     kernels = compute.kernels()
     inputs = Inputs(
         stage=stage,
-        params={section: params[section] for section in defined["params"]},
+        params={name: param(params, name) for name in defined["params"]},
         files={str(path): md5_path(path) for path in paths},
         versions=versions(),
         device=compute.device().type,
         kernels=kernels if kernels == compute.PORTABLE_KERNELS else kernels | {"CPU": cpu()},
     )
     return Provenance(inputs, current_commit(), environment())
+
+
+def param(params: dict[str, Any], name: str) -> Any:
+    """A section of `params.yaml`, or the value at `section.key`; None if there is none."""
+    section, _, key = name.partition(".")
+    return params.get(section, {}).get(key) if key else params.get(section)
 
 
 def _interpolate(text: str, params: dict[str, Any]) -> str:

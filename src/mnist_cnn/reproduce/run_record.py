@@ -53,9 +53,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial, with all values as `trials.csv` and `epochs.csv` have them."""
+    """A trial, or a training of a finalist, with values as in `trials.csv` and `epochs.csv`."""
 
     number: int
+    seed: int | None
+    """Of a training of a finalist; None for the trial itself."""
     row: dict[str, str]
     """Its state and hyperparameters, fixed ones included."""
     epochs: list[dict[str, str]]
@@ -94,7 +96,7 @@ def find_run(name: str) -> Run:
 
 def _find_run_by_output(digest: str, name: str) -> Run:
     """The latest run that is tagged with this MD5."""
-    for run in find_runs("tags.stage != 'trial'"):
+    for run in find_runs("tags.stage != 'trial' and tags.stage != 'finalist'"):
         if digest in run.data.tags.values():
             return run
     raise UserError(f"{name}: no run in this store has this id or made a file with this MD5")
@@ -154,8 +156,10 @@ def _read_trial(client: MlflowClient, run: Run) -> TrialRecord:
     for name in run.data.metrics:
         for point in client.get_metric_history(run.info.run_id, name):
             epochs[point.step] |= {"epoch": str(point.step), name: str(point.value)}
+    tags = run.data.tags
     return TrialRecord(
-        int(run.data.tags["trial"]),
-        {"state": run.data.tags["state"]} | run.data.params,
+        int(tags["trial"]),
+        int(tags["seed"]) if "seed" in tags else None,
+        {"state": tags["state"]} | run.data.params,
         [epochs[step] for step in sorted(epochs)],
     )

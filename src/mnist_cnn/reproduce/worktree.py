@@ -16,6 +16,7 @@ from mnist_cnn import yaml_files
 from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import arithmetic
+from mnist_cnn.reproduce import provenance
 from mnist_cnn.reproduce.git import Commit
 from mnist_cnn.reproduce.provenance import Inputs, md5_path
 
@@ -114,9 +115,9 @@ def changed_inputs(inputs: Inputs, folder: Path) -> list[str]:
     ]
     params = yaml_files.read(folder / "params.yaml")
     return changed + [
-        f"params.yaml: {section}"
-        for section, values in inputs.params.items()
-        if params.get(section) != values
+        f"params.yaml: {name}"
+        for name, value in inputs.params.items()
+        if provenance.param(params, name) != value
     ]
 
 

@@ -27,6 +27,11 @@ class Objective(Section):
         return self
 
     @property
+    def sign(self) -> int:
+        """1 or -1: a value is better if its product with the sign is lower."""
+        return 1 if self.direction == "minimize" else -1
+
+    @property
     def label(self) -> str:
         """The name of the metric in words."""
         return self.metric.replace("_", " ")
@@ -34,6 +39,14 @@ class Objective(Section):
     def format(self, value: float) -> str:
         """A value of the metric: an accuracy in percent, a loss with four decimal places."""
         return f"{value:.2%}" if self.metric.endswith("accuracy") else f"{value:.4f}"
+
+
+class Finalists(Section):
+    """How many of the best trials are trained at full length, `train.epochs`, to choose one."""
+
+    trials: PositiveInt
+    seeds: PositiveInt
+    """Trainings of each, under different seeds. The mean of their results counts."""
 
 
 class Tune(Section):
@@ -54,6 +67,7 @@ class Tune(Section):
     """A class of `optuna.samplers`: its name under `name`, and its arguments."""
     pruner: dict[str, Any]
     """A class of `optuna.pruners`, in the same way. Its steps are epochs, counted from 1."""
+    finalists: Finalists
     hyperparameters: dict[str, Any]
     """Fixed in every trial."""
     search_space: Annotated[dict[str, Range], Field(min_length=1)]

@@ -5,19 +5,25 @@ page has plots of times.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from mnist_cnn.search.finalists import Finalist
+from mnist_cnn.search.params import Objective
 
 import numpy as np
 import optuna
 import optuna.visualization as interactive
 import optuna.visualization.matplotlib as printed
+from matplotlib import style
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 from optuna.exceptions import ExperimentalWarning
+
+_BLUE = "#0072B2"  # of Okabe and Ito, which people with colour blindness can tell apart
 
 
 def figures(study: optuna.Study, target: str) -> dict[str, Figure]:
@@ -35,6 +41,31 @@ def figures(study: optuna.Study, target: str) -> dict[str, Figure]:
             "slice": _slice(study, ranked[:5], target),
             "contour": _contour(study, ranked[:3], target),
         }
+
+
+def finalists(trained: Sequence[Finalist], objective: Objective) -> Figure:
+    """The value of each finalist as a trial and at full length, the best trial first."""
+    complete = [each for each in trained if each.complete]
+    places = range(len(complete))
+    as_trials = [each.trial.history[-1].metrics()[objective.metric] for each in complete]
+    means = [each.mean(objective.metric) for each in complete]
+    seeds = [
+        (place, training.history[-1].metrics()[objective.metric])
+        for place, each in zip(places, complete, strict=True)
+        for training in each.trainings
+    ]
+    with style.context("ggplot"):  # that of Optuna's plots
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+    axes.scatter(places, as_trials, facecolors="none", edgecolors="#333333", label="as a trial")
+    axes.scatter(*zip(*seeds, strict=True), color=_BLUE, alpha=0.5, label="at full length")
+    axes.scatter(places, means, marker="_", s=600, color=_BLUE, label="mean at full length")
+    axes.set_xticks(places, [f"trial {each.trial.number}" for each in complete])
+    axes.set(ylabel=objective.label, xmargin=0.2)
+    if objective.metric.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
 
 
 def page(study: optuna.Study, target: str) -> str:

@@ -5,11 +5,9 @@ them for pruning; those between count as running. Optuna's storage gets finished
 added whole and in order of number, so a kill leaves no state to repair.
 """
 
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,10 +16,12 @@ from typing import Any
 from mnist_cnn import faults, stores
 from mnist_cnn.errors import FailedJobError, UserError
 from mnist_cnn.learning.training import Epoch, derive_seed
+from mnist_cnn.search import running
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.proposals import STATES, Proposals
+from mnist_cnn.search.running import Running
 from mnist_cnn.search.space import suggest
-from mnist_cnn.search.trial import ObjectiveFunction, OutOfMemory, Trial, study_in_memory
+from mnist_cnn.search.trial import ObjectiveFunction, Trial, study_in_memory
 from mnist_cnn.search.trial import run as run_trial
 
 import optuna
@@ -69,25 +69,26 @@ def search(
     recorded = _recorded_trials(study)
     proposals = Proposals(tune)
     compared: list[FrozenTrial] = []
-    running: deque[_Running] = deque()
+    under_way: deque[Running] = deque()
 
-    def start(number: int, hyperparameters: dict[str, Any]) -> _Running:
+    def checkpoint(number: int) -> Path | None:
+        return checkpoints / f"trial-{number:03}.pt" if checkpoints else None
+
+    def start(number: int, hyperparameters: dict[str, Any]) -> Running:
         seed = derive_seed(tune.seed, number, 1)
-        earlier = compared + [create_trial(state=TrialState.RUNNING)] * len(running)
-        checkpoint = checkpoints / f"trial-{number:03}.pt" if checkpoints else None
+        earlier = compared + [create_trial(state=TrialState.RUNNING)] * len(under_way)
         task = partial(
-            run_trial, objective, number, hyperparameters, seed, earlier, tune, checkpoint
+            run_trial, objective, number, hyperparameters, seed, earlier, tune, checkpoint(number)
         )
         if number < len(recorded):
             if recorded[number].hyperparameters != hyperparameters:
                 raise _foreign(number, study)
-            return _Running(task, checkpoint, _done(recorded[number]))
+            return running.ended(task, recorded[number])
         faults.point("trial proposed")
-        return _Running(task, checkpoint, executor.submit(task))
+        return running.start(task, executor)
 
     def finish() -> Trial:
-        first = running.popleft()
-        trial = _result(first, executor, running)
+        trial = running.result(under_way.popleft(), executor, under_way)
         frozen = to_frozen_trial(trial, tune)
         if trial.number >= len(recorded):
             faults.point("trial ended")
@@ -95,59 +96,24 @@ def search(
                 if len(study.get_trials(deepcopy=False)) > trial.number:
                     raise _foreign(trial.number, study)
                 study.add_trial(frozen)
-            if first.checkpoint:
-                first.checkpoint.unlink(missing_ok=True)
+            if path := checkpoint(trial.number):
+                path.unlink(missing_ok=True)
         proposals.record(trial)
         compared.append(_without_hyperparameters(frozen))
         return trial
 
     for number in range(tune.trials):
-        if len(running) == tune.lag:
+        if len(under_way) == tune.lag:
             yield finish()
         hyperparameters = proposals.propose()
         if hyperparameters is None:
             break
-        running.append(start(number, hyperparameters))
+        under_way.append(start(number, hyperparameters))
     trial = None
-    while running:
+    while under_way:
         yield (trial := finish())
     if trial and all(each.state == TrialState.FAIL for each in compared):
         raise FailedJobError(f"all {len(compared)} trials failed, the last one with: {trial.cause}")
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A trial under way, or one that was recorded before a kill."""
-
-    task: "partial[Trial]"
-    checkpoint: Path | None
-    future: Future[Trial]
-
-
-def _done(trial: Trial) -> Future[Trial]:
-    future: Future[Trial] = Future()
-    future.set_result(trial)
-    return future
-
-
-def _result(first: _Running, executor: Executor, others: Iterable[_Running]) -> Trial:
-    """Wait for a trial. One that had too little memory runs again, with no other beside it.
-
-    Else the number of workers would decide a result. If it happens again, the trial needs too much.
-    """
-    try:
-        return first.future.result()
-    except (BrokenExecutor, OutOfMemory):
-        wait([other.future for other in others])
-    begun = time.time()
-    try:
-        return executor.submit(first.task).result()
-    except OutOfMemory as error:
-        return error.trial
-    except BrokenExecutor:
-        _, number, hyperparameters, *_ = first.task.args
-        cause = "its process was killed, as happens when memory runs out"
-        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), None, cause)
 
 
 def _recorded_trials(study: optuna.Study) -> list[Trial]:

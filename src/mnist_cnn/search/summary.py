@@ -1,4 +1,4 @@
-"""What a study found: the best trial, a summary and tables."""
+"""What a study found: the best trials, a summary and tables."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,31 +9,28 @@ from mnist_cnn.search.params import Objective
 from mnist_cnn.search.trial import State, Trial
 
 
-def best(trials: Sequence[Trial], objective: Objective) -> Trial:
-    """The complete trial with the best value, the first of equals.
+def ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+    """The complete trials, the best first: by value, then by validation loss, then by number.
 
     Raises `UserError` if no trial is complete.
     """
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         raise UserError("no trial is complete")
-    sign = 1 if objective.direction == "minimize" else -1
-    return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    return sorted(
+        complete,
+        key=lambda trial: (
+            objective.sign * trial.history[-1].metrics()[objective.metric],
+            trial.history[-1].validation_loss,
+            trial.number,
+        ),
+    )
 
 
-def summary(trials: Sequence[Trial], objective: Objective) -> dict[str, Any]:
-    """The number of trials in each state, and the metrics of the best one."""
-    winner = best(trials, objective)
-    last = winner.history[-1]
+def summary(trials: Sequence[Trial]) -> dict[str, int]:
+    """The number of trials, and of those in each state."""
     states = Counter(trial.state for trial in trials)
-    return {
-        "trials": len(trials),
-        **{state: states[state] for state in get_args(State)},
-        "best_trial": winner.number,
-        "validation_accuracy": last.validation_accuracy,
-        "validation_loss": last.validation_loss,
-        objective.metric: last.metrics()[objective.metric],
-    }
+    return {"trials": len(trials), **{state: states[state] for state in get_args(State)}}
 
 
 def trials_table(trials: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -18,12 +18,13 @@ EXPERIMENT = (
 def study(
     summary: Mapping[str, Any], objective: Objective, *, train_size: int, validation_size: int
 ) -> str:
-    """The note of a search, from `search.summary.summary` and the sizes of its splits."""
+    """The note of a search, from `reports/tune/metrics.json` and the sizes of its splits."""
     return (
         f"**Search** with {summary['trials']} trials: {summary['complete']} complete, "
         f"{summary['pruned']} pruned, {summary['failed']} failed. Training set: {train_size:,} "
-        f"images. Validation set: {validation_size:,}. Best: trial {summary['best_trial']}, "
-        f"{objective.label} **{objective.format(summary[objective.metric])}**."
+        f"images. Validation set: {validation_size:,}. Best of {summary['finalists']} finalists at "
+        f"full length: trial {summary['best_trial']}, {objective.label} "
+        f"**{objective.format(summary[objective.metric])}**."
     )
 
 
@@ -34,6 +35,16 @@ def trial(finished: Trial, objective: Objective) -> str:
     return (
         f"**Trial {finished.number}** of a search: {finished.state} after "
         f"{_epochs(len(finished.history))}{result}."
+    )
+
+
+def finalist(training: Trial, seed: int, objective: Objective) -> str:
+    """The note of a training of a finalist, whose seeds are counted from 0."""
+    value = training.value
+    result = "failed" if value is None else f"{objective.label} **{objective.format(value)}**"
+    return (
+        f"**Finalist**: trial {training.number} of a search, trained at full length under seed "
+        f"{seed} of the finalists: {result} after {_epochs(len(training.history))}."
     )
 
 

@@ -1,14 +1,20 @@
-"""MLflow's model registry: versions of a model, the best of which has the alias `champion`."""
+"""MLflow's model registry: versions of a model, one of which has the alias `champion`.
+
+No test result decides which one: the best of many test results would be too good to be true.
+"""
 
 import re
 import warnings
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from mnist_cnn import faults, stores
 from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
+from mnist_cnn.evaluation import paired_test
+from mnist_cnn.evaluation.paired_test import Validated
 from mnist_cnn.tracking.experiment import existing_store, find_runs_by_output, store_errors
 from mnist_cnn.tracking.run import Run
 
@@ -22,12 +28,14 @@ from torch import Tensor, nn
 
 EXAMPLE = "mnist-cnn"  # in messages
 
+_VALIDATION = "tune/validation_predictions.csv"  # where `register` logs the predictions
+
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 _DESCRIPTION = (
-    "Classifies the {subject} in an image. `champion` is the best version: the one evaluated on "
-    "the most images, then the most accurate, then the latest. `challenger` is the last version "
-    "that was evaluated and is not the champion. Identical weights are registered once."
+    "Classifies the {subject} in an image. A new version becomes `champion` if its hyperparameters "
+    "are better on the validation set than those of the champion, by McNemar's exact test. Else it "
+    "becomes `challenger`. Test results decide nothing. Identical weights are registered once."
 )
 
 # MLflow's error codes for a model, version or alias that does not exist or is not valid.
@@ -48,34 +56,18 @@ class Result(NamedTuple):
         return f"{self.accuracy:.2%} on {self.examples:,} test images"
 
 
-class Version(NamedTuple):
-    """A version of a registered model, and its result on the most images."""
-
-    number: int
-    result: Result
-
-    def __str__(self) -> str:
-        """The version in a few words."""
-        return f"version {self.number} ({self.result})"
-
-
 class Registration(NamedTuple):
-    """A registered version, and the champion afterwards."""
+    """A registered version, and its place beside the champion."""
 
     model: str
-    version: Version
-    champion: Version
-    former: Version | None
-    """The champion before, if the version replaced one with a known result."""
+    version: int
+    result: Result
+    place: str
+    """`champion` or `challenger`, and why."""
 
     def __str__(self) -> str:
         """The outcome in a sentence, without a full stop."""
-        registered = f"{self.model} {self.version}"
-        if self.version.number != self.champion.number:
-            return f"{registered}, challenger of {self.champion}"
-        if self.former:
-            return f"{registered}, champion, replaces {self.former}"
-        return f"{registered}, champion"
+        return f"{self.model} version {self.version} ({self.result}), {self.place}"
 
 
 @store_errors()
@@ -85,14 +77,16 @@ def register(
     model: nn.Module,
     path: Path,
     example: Tensor,
+    validation: Path,
     result: Result,
     note: str,
+    confidence: float,
 ) -> Registration:
     """Register the model of a run, unless identical weights are registered, and set an alias.
 
-    The version becomes `champion` if there is none with a known result, if it was evaluated on more
-    images than the champion, or on the same images with at least its accuracy. Else it becomes
-    `challenger`. A result on fewer images than an earlier one of the version is ignored.
+    The version becomes `champion` if there is none, or if a paired test shows that the validation
+    predictions of its finalist are better than those of the champion's. Else it becomes
+    `challenger`, also if the two have other validation images and cannot be compared.
 
     Args:
         run: the open run of the training.
@@ -100,26 +94,73 @@ def register(
         model: takes pixel values `(n, 1, height, width)`, returns logits `(n, classes)`.
         path: its `.pth`, whose content identifies the model.
         example: pixel values `uint8` of two images or more.
-        result: of its evaluation.
+        validation: the file with the validation predictions; it is logged to the run.
+        result: of its evaluation. It replaces that of an earlier evaluation.
         note: the description of the version, in Markdown.
+        confidence: that the new champion is better, in (0, 1).
     """
     client, name = MlflowClient(), dataset.model
     faults.point("model evaluated")
+    run.log_outputs(validation)
     number = _version_of(client, name, path) or _add_version(client, name, run, model, example)
     if not client.get_registered_model(name).description:  # a person may have written one
         client.update_registered_model(name, _DESCRIPTION.format(subject=dataset.subject))
+    validated = paired_test.read(validation)
+    tags = {f"test_{key}": value for key, value in result._asdict().items()}
+    for key, value in {**tags, "validation_accuracy": validated.accuracy}.items():
+        client.set_model_version_tag(name, str(number), key, str(value))
+    client.update_model_version(name, str(number), note)
 
-    version = Version(number, _set_result(client, name, number, result, note))
-    champion = _champion(client, name)
     faults.point("version registered")
-    if champion is None or champion.number == number or _is_better(version, champion):
-        if CHALLENGER in client.get_model_version(name, str(number)).aliases:
-            client.delete_registered_model_alias(name, CHALLENGER)
-        client.set_registered_model_alias(name, CHAMPION, str(number))
-        former = champion if champion and champion.number != number else None
-        return Registration(name, version, version, former)
-    client.set_registered_model_alias(name, CHALLENGER, str(number))
-    return Registration(name, version, champion, None)
+    alias, place = _place(client, name, number, validated, confidence)
+    if alias == CHAMPION and CHALLENGER in client.get_model_version(name, str(number)).aliases:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    client.set_registered_model_alias(name, alias, str(number))
+    return Registration(name, number, result, place)
+
+
+def _place(
+    client: MlflowClient, name: str, number: int, validated: Validated, confidence: float
+) -> tuple[str, str]:
+    """The alias that a version gets, and a description with the reason."""
+    champion = _champion(client, name)
+    if champion is None or int(champion.version) == number:
+        return CHAMPION, CHAMPION
+    theirs = _validated(client, champion)
+    test = paired_test.compare(validated, theirs) if theirs else None
+    if test and test.p_value < 1 - confidence:
+        return CHAMPION, f"{CHAMPION}, replaces version {champion.version}: {test}"
+    challenger = f"{CHALLENGER} of version {champion.version}"
+    if test:
+        return CHALLENGER, f"{challenger}: {test}"
+    return CHALLENGER, (
+        f"{challenger}, which has {'other' if theirs else 'no'} validation images: not compared. "
+        f'To make it champion: python -c "import mlflow; mlflow.MlflowClient()'
+        f".set_registered_model_alias('{name}', '{CHAMPION}', '{number}')\""
+    )
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    registered = client.search_registered_models(f"name = '{name}'")
+    if not registered or CHAMPION not in registered[0].aliases:
+        return None
+    return client.get_model_version_by_alias(name, CHAMPION)
+
+
+def _validated(client: MlflowClient, version: ModelVersion) -> Validated | None:
+    """The validation predictions of a version; None if its run has none, or is gone."""
+    try:
+        logged = client.list_artifacts(version.run_id, str(Path(_VALIDATION).parent))
+    except MlflowException as error:
+        if error.error_code in _ABSENT:
+            return None
+        raise
+    if _VALIDATION not in {file.path for file in logged}:
+        return None
+    with TemporaryDirectory() as folder:
+        return paired_test.read(
+            Path(client.download_artifacts(version.run_id, _VALIDATION, folder))
+        )
 
 
 @store_errors()
@@ -204,41 +245,3 @@ def _version_of(client: MlflowClient, name: str, path: Path) -> int | None:
     runs = {run.info.run_id for run in find_runs_by_output(path, "train")}
     found = client.search_model_versions(f"name = '{name}'")
     return min((int(version.version) for version in found if version.run_id in runs), default=None)
-
-
-def _set_result(client: MlflowClient, name: str, number: int, result: Result, note: str) -> Result:
-    """Tag a version with a result, unless it has one on more images; return the one it has then."""
-    before = _result(client.get_model_version(name, str(number)))
-    if before and before.examples > result.examples:
-        return before
-    for key, value in result._asdict().items():
-        client.set_model_version_tag(name, str(number), f"test_{key}", str(value))
-    client.update_model_version(name, str(number), note)
-    return result
-
-
-def _result(version: ModelVersion) -> Result | None:
-    """The result in the tags of a version, if it has one."""
-    tags = {key: version.tags.get(f"test_{key}") for key in Result._fields}
-    if None in tags.values():
-        return None
-    return Result(
-        float(tags["accuracy"]), int(tags["mistakes"]), int(tags["examples"]), tags["data"]
-    )
-
-
-def _is_better(version: Version, champion: Version) -> bool:
-    ours, theirs = version.result, champion.result
-    if ours.data == theirs.data:
-        return ours.accuracy >= theirs.accuracy
-    return ours.examples > theirs.examples
-
-
-def _champion(client: MlflowClient, name: str) -> Version | None:
-    """The champion, if there is one with a known result."""
-    registered = client.search_registered_models(f"name = '{name}'")
-    if not registered or CHAMPION not in registered[0].aliases:
-        return None
-    champion = client.get_model_version_by_alias(name, CHAMPION)
-    result = _result(champion)
-    return Version(int(champion.version), result) if result else None

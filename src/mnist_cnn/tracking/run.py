@@ -18,6 +18,7 @@ from mnist_cnn import console, faults, stores
 from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking import notes
@@ -159,8 +160,31 @@ class Run:
             trial: a pruned one gets MLflow's status KILLED.
             tune: for the objective and the hyperparameters that were not tuned.
         """
+        tags = {"stage": "trial", "trial": str(trial.number)}
+        note = notes.trial(trial, tune.objective)
+        self._log_nested(f"trial-{trial.number:03}", tags, trial, tune, note)
+
+    @store_errors()
+    def log_finalist(self, finalist: Finalist, tune: Tune) -> None:
+        """Log each training of a finalist as a nested run, unless it is there.
+
+        Args:
+            finalist: a failed training gets MLflow's status FAILED.
+            tune: as for `log_trial`.
+        """
+        for seed, training in enumerate(finalist.trainings):
+            number = training.number
+            tags = {"stage": "finalist", "trial": str(number), "seed": str(seed)}
+            note = notes.finalist(training, seed, tune.objective)
+            self._log_nested(f"finalist-{number:03}-{seed}", tags, training, tune, note)
+
+    def _log_nested(
+        self, name: str, tags: Mapping[str, str], trial: Trial, tune: Tune, note: str
+    ) -> None:
+        """Log a trial as a nested run, which is known by its tags, unless it is there."""
         client = self._client
-        query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.id}' and tags.trial = '{trial.number}'"
+        known = {MLFLOW_PARENT_RUN_ID: self.id, **tags}
+        query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in known.items())
         for child in find_runs(query):
             if child.info.status != "RUNNING":
                 return
@@ -170,14 +194,10 @@ class Run:
         child = client.create_run(
             parent.info.experiment_id,
             start_time=milliseconds[0],
-            run_name=f"trial-{trial.number:03}",
-            tags={name: parent.data.tags[name] for name in _SHARED_TAGS if name in parent.data.tags}
-            | {
-                MLFLOW_PARENT_RUN_ID: self.id,
-                "stage": "trial",
-                "trial": str(trial.number),
-                "state": trial.state,
-            },
+            run_name=name,
+            tags={tag: parent.data.tags[tag] for tag in _SHARED_TAGS if tag in parent.data.tags}
+            | known
+            | {"state": trial.state},
         )
         faults.point("trial half logged")
         points = [
@@ -190,7 +210,7 @@ class Run:
         client.log_batch(child.info.run_id, points, params)
         client.log_inputs(child.info.run_id, parent.inputs.dataset_inputs)
         nested = Run(child.info.run_id)
-        nested.set_note(notes.trial(trial, tune.objective))
+        nested.set_note(note)
         if trial.error:
             nested.log_text("error.txt", trial.error)
         client.set_terminated(child.info.run_id, _STATUS[trial.state], milliseconds[-1])

@@ -1,0 +1,184 @@
+"""Finalists: the best trials, trained at full length. The best of them is chosen.
+
+Trials are short, and the best of them differ by less than the standard error of their results, so
+chance would choose one.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from mnist_cnn.datasets.description import Form
+from mnist_cnn.errors import FailedJobError
+from mnist_cnn.learning import model, training
+from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.hyperparameters import parse
+from mnist_cnn.search import running, trial
+from mnist_cnn.search.params import Objective, Tune
+from mnist_cnn.search.summary import ranked
+from mnist_cnn.search.trial import ObjectiveFunction, Trial
+
+from optuna.trial import TrialState, create_trial
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trial's hyperparameters, trained at full length under one or more seeds."""
+
+    trial: Trial
+    trainings: tuple[Trial, ...]
+    """One for each seed, in the order of seeds; the number of each is that of the trial."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no training failed."""
+        return all(each.state == "complete" for each in self.trainings)
+
+    @property
+    def cause(self) -> str:
+        """Why the first training that failed did so; empty if none failed."""
+        return next((each.cause for each in self.trainings if each.error), "")
+
+    def mean(self, metric: str) -> float:
+        """The mean of a metric of `training.Epoch` after the last epoch."""
+        return mean(each.history[-1].metrics()[metric] for each in self.trainings)
+
+    def describe(self, objective: Objective) -> str:
+        """The finalist in one line."""
+        of = f"trial {self.trial.number:3} at full length"
+        if not self.complete:
+            return f"{of}: failed ({self.cause})"
+        loss = self.mean("validation_loss")
+        return f"{of}: {objective.format(self.mean(objective.metric))}, loss {loss:.4f}"
+
+
+def at_full_length(tune: Tune, epochs: int) -> Tune:
+    """The parameters of the finalists' trainings: other epochs than the trials', and no pruning."""
+    return tune.model_copy(update={"epochs": epochs, "pruner": {"name": "NopPruner"}})
+
+
+def train(
+    tune: Tune,
+    objective: ObjectiveFunction,
+    trials: Sequence[Trial],
+    executor: Executor,
+    checkpoints: Path,
+) -> Iterator[Finalist]:
+    """Train the best trials at full length, and yield each, the best trial first.
+
+    All finalists have the same seeds, so that these favour none.
+
+    Args:
+        tune: from `at_full_length`.
+        objective: as for `study.search`, at full length.
+        trials: those of the search.
+        executor: as for `study.search`.
+        checkpoints: a folder for the state of each training, which remains there.
+    """
+    chosen = ranked(trials, tune.objective)[: tune.finalists.trials]
+    under_way = deque(
+        running.start(
+            partial(
+                trial.run,
+                objective,
+                each.number,
+                each.hyperparameters,
+                training.derive_seed(tune.seed, seed, 2),
+                [create_trial(state=TrialState.RUNNING)] * each.number,
+                tune,
+                _checkpoint(checkpoints, each.number, seed),
+            ),
+            executor,
+        )
+        for each in chosen
+        for seed in range(tune.finalists.seeds)
+    )
+    for each in chosen:
+        trainings = [
+            running.result(under_way.popleft(), executor, under_way)
+            for _ in range(tune.finalists.seeds)
+        ]
+        yield Finalist(each, tuple(trainings))
+
+
+def best(finalists: Sequence[Finalist], objective: Objective) -> Finalist:
+    """The finalist with the best mean value, of equals that with the lowest mean validation loss.
+
+    Raises `FailedJobError` if a training of each finalist failed.
+    """
+    complete = [each for each in finalists if each.complete]
+    if not complete:
+        raise FailedJobError(f"every finalist failed, the first one with: {finalists[0].cause}")
+    return min(
+        complete,
+        key=lambda each: (
+            objective.sign * each.mean(objective.metric),
+            each.mean("validation_loss"),
+            each.trial.number,
+        ),
+    )
+
+
+def summary(finalists: Sequence[Finalist], objective: Objective) -> dict[str, Any]:
+    """The number of finalists, the best trial, and its mean metrics at full length."""
+    chosen = best(finalists, objective)
+    metrics = dict.fromkeys(("validation_accuracy", "validation_loss", objective.metric))
+    return {"finalists": len(finalists), "best_trial": chosen.trial.number} | {
+        metric: chosen.mean(metric) for metric in metrics
+    }
+
+
+def table(finalists: Sequence[Finalist]) -> list[dict[str, Any]]:
+    """A row for each epoch: the trial's number, the seed from 0, and the epoch's metrics."""
+    return [
+        {"number": each.trial.number, "seed": seed} | epoch.metrics()
+        for each in finalists
+        for seed, trained in enumerate(each.trainings)
+        for epoch in trained.history
+    ]
+
+
+def predictions(
+    finalist: Finalist,
+    tune: Tune,
+    network: str,
+    form: Form,
+    validation: Examples,
+    checkpoints: Path,
+) -> list[dict[str, Any]]:
+    """What the networks of a finalist predict: a row for each validation image.
+
+    Args:
+        finalist: a complete one.
+        tune: for the fixed hyperparameters.
+        network: the name of its module.
+        form: that of the data set.
+        validation: the validation set.
+        checkpoints: the folder that `train` had.
+
+    Returns:
+        Rows with the MD5 of the pixels as `image`, the `label`, and the predicted class of the
+        network of each seed as `seed_0`, `seed_1`, …
+    """
+    hyperparameters = parse(tune.hyperparameters | finalist.trial.hyperparameters, network)
+    columns = {}
+    for seed in range(len(finalist.trainings)):
+        trained = training.build(hyperparameters, form, seed=0)
+        training.restore(trained, _checkpoint(checkpoints, finalist.trial.number, seed))
+        columns[f"seed_{seed}"] = model.predict(trained, validation.images).argmax(1).tolist()
+    rows = zip(*columns.values(), strict=True)
+    return [
+        {"image": image, "label": label} | dict(zip(columns, row, strict=True))
+        for image, label, row in zip(
+            validation.image_digests(), validation.labels.tolist(), rows, strict=True
+        )
+    ]
+
+
+def _checkpoint(folder: Path, number: int, seed: int) -> Path:
+    return folder / f"finalist-{number:03}-{seed}.pt"
