@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 LOCKS  := $(wildcard requirements/*.lock)
 REV    ?= HEAD
+N      ?= 5
 # The folder for which the environment was made: its programs name it.
 MADE   := $(shell cat /dev/null $(READY) 2>/dev/null)
 
@@ -15,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data check repro history article residual compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro history article residual seeds compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -52,6 +53,14 @@ article: history data ## run the protocol of the article, as the DVC experiment 
 residual: history data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
 article residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
+
+seeds: history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md
+	@for seed in $$(seq $(N)); do \
+		$(BIN)/dvc exp list --name-only | grep --quiet --line-regexp "seed-$$seed" || \
+		$(BIN)/dvc exp run --temp --name "seed-$$seed" \
+			--set-param tune.seed=$$seed --set-param train.seed=$$seed || exit; \
+	done
+	$(BIN)/python src/seeds.py $(N)
 
 compare: $(READY) ## show how the results differ from those of the commit REV (HEAD)
 	git --no-pager diff --stat $(REV) -- reports
