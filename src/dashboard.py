@@ -25,22 +25,23 @@ def main() -> None:
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    application = _reject_foreign_requests(wsgi(stores.study_storage()), options.port)
+    application = _reject_foreign_requests(wsgi(stores.study_storage()))
     server = make_server(loopback.HOST, options.port, application, threaded=True)
     console.write(f"Browse http://{loopback.HOST}:{options.port}; Ctrl-C ends it.")
     server.serve_forever()
 
 
-def _reject_foreign_requests(application: Application, port: int) -> Application:
+def _reject_foreign_requests(application: Application) -> Application:
     """Reject requests with a foreign Host or Origin header (DNS rebinding, CSRF).
 
-    Otherwise any web page in a browser on this machine could delete studies.
+    Otherwise any web page in a browser on this machine could delete studies. The port is another
+    one if it is forwarded, for example through SSH.
     """
-    own = {f"{name}:{port}" for name in (loopback.HOST, "localhost")}
 
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        origin = environ.get("HTTP_ORIGIN")
-        if environ.get("HTTP_HOST") in own and (not origin or urlsplit(origin).netloc in own):
+        host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
+        own = urlsplit(f"//{host}").hostname in {loopback.HOST, "localhost"}
+        if own and (not origin or origin == f"http://{host}"):
             return application(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"request for another host or from the page of another site\n"]

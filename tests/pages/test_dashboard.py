@@ -39,6 +39,8 @@ def studies(dashboard):
         {"Host": "127.0.0.1.evil.example"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},  # the page of another server on this machine
+        {"Host": "localhost:8081", "Origin": "http://localhost:8082"},
     ],
 )
 def test_a_foreign_page_can_neither_read_nor_delete_a_study(dashboard, headers):
@@ -48,6 +50,11 @@ def test_a_foreign_page_can_neither_read_nor_delete_a_study(dashboard, headers):
     for method in (requests.get, requests.delete):
         assert method(study, headers=headers, timeout=10).status_code == 403
     assert studies(dashboard) == known
+
+
+def test_the_port_can_be_forwarded(dashboard):
+    headers = {"Host": "localhost:8081", "Origin": "http://localhost:8081"}
+    assert requests.get(f"{dashboard}/api/studies", headers=headers, timeout=10).ok
 
 
 def test_a_missing_study_is_an_error_and_creates_no_file(tmp_path, monkeypatch):

@@ -134,7 +134,7 @@ def test_files_that_cannot_be_read_are_reported_and_the_others_classified(predic
     assert done.err.splitlines() == [
         "error: empty: no images in this folder",
         "error: absent.png: missing",
-        "error: text.png: not an image of the formats PNG, JPEG, BMP, GIF, TIFF, WEBP",
+        "error: text.png: not an image of the formats PNG, JPEG, BMP, GIF, TIFF, WEBP, AVIF",
     ]
 
 

@@ -18,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-FORMATS = {"PNG": {}, "JPEG": {}, "BMP": {}, "GIF": {}, "TIFF": {}, "WEBP": {"lossless": True}}
+FORMATS = {
+    "PNG": {},
+    "JPEG": {},
+    "BMP": {},
+    "GIF": {},
+    "TIFF": {},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+}
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 
 
@@ -282,14 +290,23 @@ def test_a_path_without_a_file_is_rejected(tmp_path):
 
 
 def test_the_images_of_a_folder_are_found_in_order(tmp_path):
-    names = ["b.png", "a.JPG", "0/z.tiff", "0/deep/er.webp", "c.gif"]
+    names = ["b.png", "a.JPG", "0/z.tiff", "0/deep/er.webp", "c.gif", "d.jfif", "e.HEIC", "f.avif"]
     for name in [*names, ".hidden.png", ".hidden/d.png", "notes.txt", "png"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "folder.png").mkdir()
     found = [str(path.relative_to(tmp_path)) for path in image_files.find(tmp_path)]
-    assert found == ["0/deep/er.webp", "0/z.tiff", "a.JPG", "b.png", "c.gif"]
+    assert found == [
+        "0/deep/er.webp",
+        "0/z.tiff",
+        "a.JPG",
+        "b.png",
+        "c.gif",
+        "d.jfif",
+        "e.HEIC",
+        "f.avif",
+    ]
 
 
 def test_a_path_that_is_no_folder_stands_for_itself(tmp_path):

@@ -17,13 +17,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = {
     "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "BMP": (".bmp",),
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
+    "AVIF": (".avif",),
 }
 """The formats that can be read, with the suffixes of their files."""
+
+# Images that cannot be read. They are found, so that they are reported.
+_OTHERS = (".heic", ".heif", ".jxl", ".jp2")
 
 MAX_BYTES = 100_000_000
 MAX_PIXELS = 64_000_000
@@ -38,10 +42,11 @@ WORKING_PIXELS = 250_000
 def find(path: Path) -> list[Path]:
     """The image files in a folder and its sub-folders, sorted; any other path, itself.
 
-    Images are recognised by their suffix; hidden files are skipped. Raises `UserError` if a folder
+    Images are recognised by their suffix, also those of formats that cannot be read, such as HEIC;
+    hidden files are skipped. Raises `UserError` if a folder
     has no images or cannot be read.
     """
-    suffixes = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    suffixes = {suffix for known in (*SUFFIXES.values(), _OTHERS) for suffix in known}
     try:
         if not path.is_dir():
             return [path]
