@@ -55,8 +55,11 @@ article residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 
 seeds: history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md
+	@[ $(N) -ge 2 ] || { echo 'error: a deviation needs N=2 or more' >&2; exit 1; }
 	@for seed in $$(seq $(N)); do \
-		$(BIN)/dvc exp list --name-only | grep --quiet --line-regexp "seed-$$seed" || \
+		if git diff --quiet HEAD -- . ':!reports' && \
+			$(BIN)/dvc exp list --name-only | grep --quiet --line-regexp "seed-$$seed"; then continue; fi; \
+		$(BIN)/dvc exp remove --quiet "seed-$$seed" 2> /dev/null; \
 		$(BIN)/dvc exp run --temp --name "seed-$$seed" \
 			--set-param tune.seed=$$seed --set-param train.seed=$$seed || exit; \
 	done

@@ -1,6 +1,7 @@
 """Compare the experiments `seed-1`, `seed-2`, …: the whole pipeline under other seeds."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -9,22 +10,10 @@ from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation.markdown import interval, table
 
 import dvc.api
-from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from scipy.stats import t
 
 REPORT = Path("reports/seeds.md")
-
-_TEXT = """\
-# The whole pipeline under other seeds
-
-`make seeds N={count}` runs it {count} times: with another split into training and validation set,
-another search and another training. Only the test set is the same.
-
-{rows}
-
-Mean test accuracy **{mean:.2%}**, standard deviation {deviation:.3%}, {level:.6g}% interval of the
-mean {ends} (Student's t).
-"""
 
 
 def main() -> None:
@@ -35,44 +24,65 @@ def main() -> None:
     if count < 2:
         raise UserError("a deviation needs 2 seeds or more")
     confidence = params.load().evaluate.confidence
-    rows, accuracies = [], []
+    of_this_commit = Repo().experiments.ls().values()
+    revisions = dict(experiment for found in of_this_commit for experiment in found)
+    results = []
     for seed in range(1, count + 1):
-        test, train, tune = (_metrics(f"seed-{seed}", s) for s in ("evaluate", "train", "tune"))
-        accuracies.append(test["accuracy"])
-        rows.append(
-            (
-                seed,
-                f"{test['accuracy']:.2%}",
-                f"{test['mistakes']:.0f}",
-                f"{test['log_loss']:.4f}",
-                f"{tune['validation_accuracy']:.2%}",
-                f"{train['parameters']:,.0f}",
-            )
-        )
-    average, deviation = mean(accuracies), stdev(accuracies)
-    low, high = t.interval(confidence, count - 1, average, deviation / count**0.5)
-    header = ("seed", "test accuracy", "mistakes", "log loss", "validation accuracy", "parameters")
-    text = _TEXT.format(
-        count=count,
-        rows=table(header, rows),
-        mean=average,
-        deviation=deviation,
-        level=100 * confidence,
-        ends=interval(low, high),
-    )
+        if f"seed-{seed}" not in revisions:
+            raise UserError(f"no experiment seed-{seed} of this commit; `make seeds` runs it")
+        results.append(_metrics(revisions[f"seed-{seed}"]))
+    text = render(results, confidence)
     files.write_text(REPORT, text)
     console.write(f"{text}\n{REPORT}")
 
 
-def _metrics(experiment: str, stage: str) -> dict[str, float]:
-    """The metrics of a stage in an experiment. Raises `UserError` if it does not exist."""
-    try:
-        metrics: dict[str, float] = dvc.api.metrics_show(
-            f"reports/{stage}/metrics.json", rev=experiment
+def _metrics(revision: str) -> dict[str, float]:
+    """The metrics of an experiment by `stage.name`."""
+    return {
+        f"{stage}.{name}": value
+        for stage in ("tune", "train", "evaluate")
+        for name, value in dvc.api.metrics_show(
+            f"reports/{stage}/metrics.json", rev=revision
+        ).items()
+    }
+
+
+def render(results: Sequence[Mapping[str, float]], confidence: float) -> str:
+    """The report in Markdown.
+
+    Args:
+        results: the metrics for the seeds 1, 2, …, as `_metrics` returns them.
+        confidence: level of the interval, in (0, 1).
+    """
+    accuracies = [each["evaluate.accuracy"] for each in results]
+    count, average, deviation = len(results), mean(accuracies), stdev(accuracies)
+    # Student's t; with a scale of 0, SciPy would return NaN.
+    half = t.ppf((1 + confidence) / 2, count - 1) * deviation / count**0.5
+    level = f"{100 * confidence:.6g}%"
+    header = ("seed", "test accuracy", "mistakes", "log loss", "validation accuracy", "parameters")
+    rows = [
+        (
+            seed,
+            f"{each['evaluate.accuracy']:.2%}",
+            f"{each['evaluate.mistakes']:.0f}",
+            f"{each['evaluate.log_loss']:.4f}",
+            f"{each['tune.validation_accuracy']:.2%}",
+            f"{each['train.parameters']:,.0f}",
         )
-    except DvcException as error:
-        raise UserError(f"no experiment {experiment} ({error}); `make seeds` runs it") from None
-    return metrics
+        for seed, each in enumerate(results, 1)
+    ]
+    return f"""\
+# The whole pipeline under other seeds
+
+`make seeds N={count}` runs it {count} times: with another split into training and validation set,
+another search and another training. Only the test set is the same.
+
+{table(header, rows)}
+
+Mean test accuracy **{average:.2%}**, standard deviation {deviation:.3%}, {level} interval of
+the mean {interval(average - half, average + half)} (Student's t). The interval is about
+other seeds on this test set, not about other test images.
+"""
 
 
 if __name__ == "__main__":
