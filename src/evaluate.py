@@ -26,7 +26,7 @@ CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
 TRAINING_METRICS = Path("reports/train/metrics.json")
 BEST_PARAMS = Path("reports/tune/best_params.json")
-VALIDATION = Path("reports/tune/validation_predictions.csv")
+PREDICTIONS = Path("reports/tune/validation_predictions.csv")
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     described, folder = description.load(dataset), arrays.folder(dataset)
     origin = provenance.of_stage("evaluate")
     training_metrics = json.loads(TRAINING_METRICS.read_text())
-    validated = paired_test.read(VALIDATION)
+    validated = paired_test.read(PREDICTIONS)
     network, trained_on = model.load(MODEL)
     if trained_on.name != dataset:
         raise UserError(f"{MODEL}: trained on {trained_on.name}; `dvc repro` trains on {dataset}")
@@ -90,7 +90,7 @@ def main() -> None:
             network.cpu(),
             MODEL,
             examples.images[:2],
-            VALIDATION,
+            PREDICTIONS,
             registry.Result(
                 accuracy=summary["accuracy"],
                 mistakes=int(summary["mistakes"]),
@@ -126,7 +126,7 @@ def _write_card(
     }
     made_from = (
         *(folder / "train", folder / "test", MODEL),
-        *(TRAINING_METRICS, BEST_PARAMS, VALIDATION),
+        *(TRAINING_METRICS, BEST_PARAMS, PREDICTIONS),
     )
     facts = model_card.Facts(
         dataset=described,

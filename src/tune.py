@@ -75,7 +75,7 @@ def main() -> None:
         run.log_metrics(metrics)
         run.log_folder(REPORTS)
         run.log_text("study.html", page)
-        run.log_outputs(BEST_PARAMS, TRIALS)
+        run.log_outputs(BEST_PARAMS, TRIALS, PREDICTIONS)
 
 
 def _search(
@@ -109,10 +109,14 @@ def _train_finalists(
 ) -> list[Finalist]:
     """Train the best trials at full length, and print and log each."""
     trained: list[Finalist] = []
-    with console.progress_bar(tune.finalists.trials, "finalists", "finalist") as bar:
+    complete = sum(trial.state == "complete" for trial in trials)
+    total = min(tune.finalists.trials, complete)
+    with console.progress_bar(total, "finalists", "finalist") as bar:
         for finalist in finalists.train(tune, objective, trials, executor, job.folder):
             trained.append(finalist)
             run.log_later(partial(run.log_finalist, finalist, tune))
+            for failed in (each for each in finalist.trainings if each.error):
+                console.write((failed.error or "").rstrip())
             console.write(finalist.describe(tune.objective))
             bar.update()
     return trained
@@ -127,7 +131,7 @@ def _write_report(
 
     faults.point("search ended")
     hyperparameters = tune.hyperparameters | best.trial.hyperparameters
-    metrics = summary.summary(trials) | finalists.summary(trained, tune.objective)
+    metrics = summary.summary(trials) | finalists.summary(trained, best, tune.objective)
     files.write_json(BEST_PARAMS, dict(sorted(hyperparameters.items())))
     files.write_json(REPORTS / "metrics.json", metrics)
     files.write_csv(TRIALS, summary.trials_table(trials))

@@ -145,7 +145,11 @@ def test_the_experiment_article_is_the_protocol_of_the_article(changed):
     tune = article.tune
 
     assert (article.download.dataset, article.model.network) == ("MNIST", "deep_cnn")
-    assert (tune.train_size, tune.validation_size, article.train.train_size) == (55000, 5000, 60000)
+    assert (tune.train_size, tune.validation_size, article.train.train_size) == (
+        50000,
+        10000,
+        60000,
+    )
     assert article.evaluate.test_size == 10000
     assert tune.trials == 10
     assert tune.epochs == article.train.epochs == 5

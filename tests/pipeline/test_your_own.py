@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from clone import ROOT, make_clone
+from clone import PARAMS, ROOT, make_clone
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
@@ -193,8 +193,9 @@ def test_the_network_of_the_documentation_is_trained_by_its_objective(perceptron
     assert (
         "The network `perceptron` with width:" in perceptron.read("reports/model_card.md").decode()
     )
-    table = list(csv.DictReader(perceptron.read("reports/tune/trials.csv").decode().splitlines()))
-    losses = [float(row["validation_loss"]) for row in table if row["state"] == "complete"]
+    rows = csv.DictReader(perceptron.read("reports/tune/finalists.csv").decode().splitlines())
+    epochs = str(PARAMS["train"]["epochs"])
+    losses = [float(row["validation_loss"]) for row in rows if row["epoch"] == epochs]
     best = json.loads(perceptron.read("reports/tune/metrics.json"))
     assert best["validation_loss"] == min(losses)
 

@@ -28,7 +28,7 @@ FACTS = model_card.Facts(
     architecture="Two convolutions.",
     hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
     training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
-    validated=Validated((("a", "1"), ("b", "2"), ("c", "3")), np.array([1, 0.5, 0.75]), seeds=4),
+    validated=Validated((("a", "1"), ("b", "2"), ("c", "3")), np.array([4, 2, 3]), seeds=4),
     summary={
         "accuracy": 0.9967,
         "accuracy_low": 0.9954,

@@ -27,7 +27,9 @@ def trials():
 
 
 def train(trials, folder, objective=bowl, executor=None):
-    tune = finalists.at_full_length(make_tune(), epochs=3)
+    # This pruner would stop every training after its first epoch.
+    pruner = {"name": "ThresholdPruner", "lower": 2.0}
+    tune = finalists.at_full_length(make_tune(pruner=pruner), epochs=3)
     return list(finalists.train(tune, objective, trials, executor or SerialExecutor(), folder))
 
 
@@ -102,6 +104,12 @@ def test_the_best_finalist_has_the_best_mean_then_the_lowest_loss(others, object
         assert finalists.best(order, objective).trial.number == best
 
 
+def test_means_that_differ_by_rounding_only_are_equal():
+    trained = [finalist(5, (0.9401, 0.2), (0.9401, 0.2)), finalist(9, (0.9402, 0.1), (0.94, 0.1))]
+    assert trained[0].mean(ACCURACY.metric) > trained[1].mean(ACCURACY.metric)
+    assert finalists.best(trained, ACCURACY).trial.number == 9
+
+
 def test_it_is_an_error_if_every_finalist_failed():
     trained = [finalist(3, None, (0.9, 0.1))]
     assert trained[0].describe(ACCURACY) == (
@@ -113,7 +121,7 @@ def test_it_is_an_error_if_every_finalist_failed():
 
 def test_the_summary_and_the_table_have_means_and_every_epoch():
     trained = [finalist(5, (0.95, 0.25), (0.96, 0.75)), finalist(2, (0.9, 0.1), None)]
-    assert finalists.summary(trained, ACCURACY) == {
+    assert finalists.summary(trained, trained[0], ACCURACY) == {
         "finalists": 2,
         "best_trial": 5,
         "validation_accuracy": pytest.approx(0.955),

@@ -1,4 +1,4 @@
-"""McNemar's exact test of predictions for the same images, with worked numbers."""
+"""The paired test of predictions for the same images, with worked numbers."""
 
 from mnist_cnn import files
 from mnist_cnn.errors import UserError
@@ -26,13 +26,13 @@ def validated(tmp_path):
 
 def test_the_accuracy_is_the_mean_over_networks(validated):
     both = validated("....x", "...xx")
-    assert both.correct.tolist() == [1, 1, 1, 0.5, 0]
+    assert both.correct.tolist() == [2, 2, 2, 1, 0]
     assert both.accuracy == pytest.approx(0.7)
     assert both.seeds == 2
 
 
 @pytest.mark.parametrize(
-    ("newcomer", "champion", "expected"),
+    ("challenger", "champion", "expected"),
     [
         # p is the probability of at least so many heads in better + worse throws of a coin.
         ("..........", "..........", PairedTest(0, 0, 1.0)),
@@ -44,29 +44,49 @@ def test_the_accuracy_is_the_mean_over_networks(validated):
         ("xxxxx.....", ".....x....", PairedTest(1, 5, 63 / 64)),
     ],
 )
-def test_only_images_that_one_of_the_two_gets_wrong_count(validated, newcomer, champion, expected):
-    test = paired_test.compare(validated(newcomer), validated(champion))
+def test_only_images_that_one_of_the_two_gets_wrong_count(
+    validated, challenger, champion, expected
+):
+    test = paired_test.compare(validated(challenger), validated(champion))
     assert test == pytest.approx(expected)
 
 
-def test_with_several_seeds_an_image_counts_once(validated):
-    newcomer, champion = validated("....", "..x."), validated("x.xx", "x...")
-    # Better on the first and the last image; on the third, both are right once in two.
-    assert paired_test.compare(newcomer, champion) == (2, 0, 1 / 4)
-    # One network against two.
-    assert paired_test.compare(validated("...."), champion) == (3, 0, 1 / 8)
-    assert str(paired_test.compare(newcomer, champion)) == (
+def test_with_several_seeds_the_size_of_each_difference_counts(validated):
+    challenger, champion = validated("....", "..x."), validated("x.xx", "x...")
+    # Differences of 2 and 1 networks: of the four combinations of signs one is as high.
+    assert paired_test.compare(challenger, champion) == (2, 0, 1 / 4)
+    assert str(paired_test.compare(challenger, champion)) == (
         "better on 2 validation images, worse on 0, p = 0.25"
     )
+    # 2 against 1 and 1: of the eight combinations of signs, three are 2 or 4, and two are 0.
+    challenger, champion = validated(".x.", "..x"), validated("x..", "x..")
+    assert paired_test.compare(challenger, champion) == (1, 2, 5 / 8)
 
 
-def test_predictions_of_other_images_are_not_compared(validated):
+def test_more_images_do_not_outweigh_a_lower_accuracy(validated):
+    challenger = validated("." * 6 + "x" * 3, "." * 6 + "x" * 3, "." * 6 + "x" * 3)
+    champion = validated("x" * 6 + "...", "." * 9, "." * 9)
+    test = paired_test.compare(challenger, champion)
+    assert challenger.accuracy < champion.accuracy
+    assert (test.better, test.worse) == (6, 3)
+    assert test.p_value > 0.5
+
+
+def test_predictions_of_other_images_or_other_numbers_of_seeds_are_not_compared(validated):
     ours = validated("....")
     assert paired_test.compare(ours, validated("....", images="abcx")) is None
     assert paired_test.compare(ours, validated("...")) is None
+    # The mean of two is between 0 and 1 more often, and would lose against one.
+    assert paired_test.compare(ours, validated("....", "....")) is None
 
 
-def test_a_file_of_another_form_is_an_error(tmp_path):
-    files.write_csv(tmp_path / "other.csv", [{"label": 1}])
-    with pytest.raises(UserError, match=r"other\.csv: has no column 'image'"):
+@pytest.mark.parametrize(
+    "rows",
+    [[], [{"label": 1}], [{"image": "a", "label": 1}], [{"label": 1, "image": "a", "seed_0": 1}]],
+)
+def test_a_file_of_another_form_is_an_error(tmp_path, rows):
+    (tmp_path / "other.csv").touch()
+    if rows:
+        files.write_csv(tmp_path / "other.csv", rows)
+    with pytest.raises(UserError, match=r"^other\.csv: expected rows with image, label, seed_0"):
         paired_test.read(tmp_path / "other.csv")

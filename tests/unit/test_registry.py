@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -90,8 +91,12 @@ def test_other_validation_images_are_not_compared_and_a_person_moves_the_alias(s
     registered = register("", images="w")
     assert aliases(store) == {"champion": 1, "challenger": 2}
     reason, command = registered.place.split(" To make it champion: ")
-    assert reason == "challenger of version 1, which has other validation images: not compared."
-    subprocess.run(shlex.split(command), check=True)
+    assert reason == (
+        "challenger of version 1, which has other validation images or seeds: not compared."
+    )
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], check=True)
     assert aliases(store)["champion"] == 2
     assert register("", images="w").place.startswith("challenger of version 2: better on 0")
 
@@ -104,8 +109,9 @@ def test_a_champion_without_validation_predictions_is_not_replaced(store, lost):
         shutil.rmtree(next(Path("mlruns").glob(f"**/{run_id}/artifacts/tune")))
     else:
         store.delete_run(run_id)
-        subprocess.run(["mlflow", "gc", "--run-ids", run_id], check=True, capture_output=True)
-    reason = "challenger of version 1, which has no validation images: not compared."
+        command = [sys.executable, "-m", "mlflow", "gc", "--run-ids", run_id]
+        subprocess.run(command, check=True, capture_output=True)
+    reason = "challenger of version 1, which has no validation predictions: not compared."
     assert register("").place.startswith(reason)
 
 
@@ -115,6 +121,10 @@ def test_a_challenger_that_becomes_champion_is_no_challenger_any_more(store):
     assert aliases(store) == {"champion": 1, "challenger": 2}
     register("", weights="a")
     assert aliases(store) == {"champion": 2}
+    # Its predictions are those of its last registration, although another run made these.
+    assert register("").place == (
+        "challenger of version 2: better on 0 validation images, worse on 0, p = 1"
+    )
 
 
 def test_a_version_whose_run_was_deleted_is_registered_again(store):

@@ -292,10 +292,14 @@ def test_each_training_of_a_finalist_is_a_nested_run(store):
     expected = {"stage": "finalist", "trial": "7", "seed": "0", "state": "complete"}
     assert complete.data.tags.items() >= expected.items()
     assert complete.data.tags["mlflow.note.content"].startswith(
-        "**Finalist**: trial 7 of a search, trained at full length under seed 0 of the finalists: "
+        "**Finalist**: trial 7 of a search, trained at full length with seed number 0: "
         "validation accuracy **20.00%** after 2 epochs."
     )
     assert failed.info.status == "FAILED"
+    with resume_run("tune", "tune-1", {}) as run:  # resumed, it does not fail again
+        run.log_finalist(Finalist(trial(7), (trial(7), trial(7))), make_tune())
+    states = {child.info.run_name: child.info.status for child in children(store, run)}
+    assert states == dict.fromkeys(logged, "FINISHED")
 
 
 def test_a_trial_is_logged_once_in_each_search(store):

@@ -132,7 +132,8 @@ probabilities = model.predict(network, images)  # uint8 {shape} to float64 (n, {
 Trained on {training["examples"]:,} images of the training set of {dataset.title} for {epochs}. Some
 hyperparameters were tuned on a validation set taken from the training set (`reports/tune/`), never
 on the test set; the others were fixed. With these, a network that was trained without the
-{size:,} validation images classifies {accuracy} of them correctly.
+{size:,} validation images classifies {accuracy} of them correctly; as they also chose the
+hyperparameters, this is slightly optimistic.
 
 {hyperparameters}
 

@@ -1,6 +1,6 @@
-"""A paired test: whether one choice of hyperparameters is better than another.
+"""A paired test of two finalists: which of them predicts the validation images better.
 
-It compares predictions for the same validation images. No test image has a part in it.
+No test image has a part in it.
 """
 
 import csv
@@ -12,7 +12,6 @@ from mnist_cnn.errors import UserError
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 
 @dataclass(frozen=True)
@@ -21,26 +20,26 @@ class Validated:
 
     examples: tuple[tuple[str, str], ...]
     """The MD5 of the pixels and the label of each image."""
-    correct: NDArray[np.float64]
-    """The fraction of the networks that classify each image correctly, `(n,)`, 0 to 1."""
+    correct: NDArray[np.int64]
+    """How many of the networks classify each image correctly, `(n,)`, 0 to `seeds`."""
     seeds: int
     """The number of the networks."""
 
     @property
     def accuracy(self) -> float:
         """The mean accuracy of the networks."""
-        return float(self.correct.mean())
+        return float(self.correct.mean()) / self.seeds
 
 
 class PairedTest(NamedTuple):
     """The result of a comparison."""
 
     better: int
-    """Images that more of the newcomer's networks classify correctly, as a fraction of them."""
+    """Images that more of the challenger's networks classify correctly."""
     worse: int
     """Images that fewer of them do."""
     p_value: float
-    """The probability of at least so many better ones if both were equally good."""
+    """The probability of a lead at least as large if both were equally good."""
 
     def __str__(self) -> str:
         """The result in a few words."""
@@ -56,30 +55,33 @@ def read(path: Path) -> Validated:
     Raises `UserError` if it has another form.
     """
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        examples = tuple((row.pop("image"), row.pop("label")) for row in rows)
-    except KeyError as error:
-        raise UserError(f"{path}: has no column {error}") from None
-    labels = [label for _, label in examples]
-    correct = [
-        [prediction == label for prediction in row.values()]
-        for row, label in zip(rows, labels, strict=True)
-    ]
-    return Validated(examples, np.mean(correct, 1), seeds=len(correct[0]))
+        reader = csv.DictReader(file)
+        columns, rows = reader.fieldnames or (), list(reader)
+    seeds = columns[2:]
+    if list(columns[:2]) != ["image", "label"] or not seeds or not rows:
+        raise UserError(f"{path.name}: expected rows with image, label, seed_0, seed_1, …")
+    correct = [sum(row[seed] == row["label"] for seed in seeds) for row in rows]
+    examples = tuple((row["image"], row["label"]) for row in rows)
+    return Validated(examples, np.array(correct), len(seeds))
 
 
-def compare(newcomer: Validated, champion: Validated) -> PairedTest | None:
-    """McNemar's test (McNemar 1947), exact and one-sided; None if the images differ.
+def compare(challenger: Validated, champion: Validated) -> PairedTest | None:
+    """A one-sided, exact permutation test of their mean accuracy; None if they are not comparable.
 
-    With several seeds it is the sign test, of which McNemar's is the case of one seed: an image
-    counts once, for the side that more of its networks classify correctly.
+    They are comparable if they have the same images and as many seeds. If both were equally good,
+    the difference on each image would be as likely to have the other sign. With one seed this is
+    McNemar's exact test (McNemar 1947).
     """
-    if newcomer.examples != champion.examples:
+    if (challenger.examples, challenger.seeds) != (champion.examples, champion.seeds):
         return None
-    difference = newcomer.correct - champion.correct
-    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
-    if better + worse == 0:
-        return PairedTest(0, 0, 1.0)
-    test = binomtest(better, better + worse, alternative="greater")
-    return PairedTest(better, worse, float(test.pvalue))
+    differences = challenger.correct - champion.correct
+    differences = differences[differences != 0]
+    # The distribution of their sum, from its lowest to its highest value in steps of 1.
+    distribution = np.ones(1)
+    for size in abs(differences):
+        signs = np.zeros(2 * size + 1)
+        signs[[0, -1]] = 0.5
+        distribution = np.convolve(distribution, signs)
+    lowest = -int(abs(differences).sum())
+    p_value = float(distribution[int(differences.sum()) - lowest :].sum())
+    return PairedTest(int((differences > 0).sum()), int((differences < 0).sum()), p_value)

@@ -16,7 +16,8 @@ class Evaluate(Section):
     test_size: Size
     """Number of test images; each class must have one at least."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    """Confidence level of the intervals."""
+    """Confidence level of the intervals; 1 minus it is the level of the paired test that decides
+    whether a new version of the model becomes champion."""
     calibration_bins: PositiveInt
     worst_mistakes: PositiveInt
     """The number of mistakes to plot, the most confident first."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import FailedJobError
-from mnist_cnn.learning import model, training
+from mnist_cnn.learning import compute, model, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.search import running, trial
@@ -77,33 +77,35 @@ def train(
         tune: from `at_full_length`.
         objective: as for `study.search`, at full length.
         trials: those of the search.
-        executor: as for `study.search`.
+        executor: runs all trainings, as many at once as it can.
         checkpoints: a folder for the state of each training, which remains there.
     """
     chosen = ranked(trials, tune.objective)[: tune.finalists.trials]
+    seeds = range(tune.finalists.seeds)
     under_way = deque(
-        running.start(
-            partial(
-                trial.run,
-                objective,
-                each.number,
-                each.hyperparameters,
-                training.derive_seed(tune.seed, seed, 2),
-                [create_trial(state=TrialState.RUNNING)] * each.number,
-                tune,
-                _checkpoint(checkpoints, each.number, seed),
-            ),
-            executor,
-        )
+        running.start(_training(each, seed, tune, objective, checkpoints), executor)
         for each in chosen
-        for seed in range(tune.finalists.seeds)
+        for seed in seeds
     )
     for each in chosen:
-        trainings = [
-            running.result(under_way.popleft(), executor, under_way)
-            for _ in range(tune.finalists.seeds)
-        ]
+        trainings = [running.result(under_way.popleft(), executor, under_way) for _ in seeds]
         yield Finalist(each, tuple(trainings))
+
+
+def _training(
+    finalist: Trial, seed: int, tune: Tune, objective: ObjectiveFunction, checkpoints: Path
+) -> partial[Trial]:
+    """A call that trains a finalist under one of its seeds, which are counted from 0."""
+    return partial(
+        trial.run,
+        objective,
+        finalist.number,
+        finalist.hyperparameters,
+        training.derive_seed(tune.seed, seed, 2),  # a trial's path ends with 1
+        [create_trial(state=TrialState.RUNNING)] * finalist.number,  # compared with none
+        tune,
+        _checkpoint(checkpoints, finalist.number, seed),
+    )
 
 
 def best(finalists: Sequence[Finalist], objective: Objective) -> Finalist:
@@ -117,16 +119,18 @@ def best(finalists: Sequence[Finalist], objective: Objective) -> Finalist:
     return min(
         complete,
         key=lambda each: (
-            objective.sign * each.mean(objective.metric),
+            # Equal means of other values can differ in the last digit.
+            round(objective.sign * each.mean(objective.metric), 12),
             each.mean("validation_loss"),
             each.trial.number,
         ),
     )
 
 
-def summary(finalists: Sequence[Finalist], objective: Objective) -> dict[str, Any]:
-    """The number of finalists, the best trial, and its mean metrics at full length."""
-    chosen = best(finalists, objective)
+def summary(
+    finalists: Sequence[Finalist], chosen: Finalist, objective: Objective
+) -> dict[str, Any]:
+    """The number of finalists, and the trial and the mean metrics of the chosen one."""
     metrics = dict.fromkeys(("validation_accuracy", "validation_loss", objective.metric))
     return {"finalists": len(finalists), "best_trial": chosen.trial.number} | {
         metric: chosen.mean(metric) for metric in metrics
@@ -166,11 +170,12 @@ def predictions(
         network of each seed as `seed_0`, `seed_1`, …
     """
     hyperparameters = parse(tune.hyperparameters | finalist.trial.hyperparameters, network)
+    images = validation.images.to(compute.device())
     columns = {}
     for seed in range(len(finalist.trainings)):
-        trained = training.build(hyperparameters, form, seed=0)
+        trained = training.build(hyperparameters, form, seed=0).to(images.device)
         training.restore(trained, _checkpoint(checkpoints, finalist.trial.number, seed))
-        columns[f"seed_{seed}"] = model.predict(trained, validation.images).argmax(1).tolist()
+        columns[f"seed_{seed}"] = model.predict(trained, images).argmax(1).tolist()
     rows = zip(*columns.values(), strict=True)
     return [
         {"image": image, "label": label} | dict(zip(columns, row, strict=True))

@@ -43,8 +43,8 @@ def finalist(training: Trial, seed: int, objective: Objective) -> str:
     value = training.value
     result = "failed" if value is None else f"{objective.label} **{objective.format(value)}**"
     return (
-        f"**Finalist**: trial {training.number} of a search, trained at full length under seed "
-        f"{seed} of the finalists: {result} after {_epochs(len(training.history))}."
+        f"**Finalist**: trial {training.number} of a search, trained at full length with "
+        f"seed number {seed}: {result} after {_epochs(len(training.history))}."
     )
 
 

@@ -1,6 +1,6 @@
 """MLflow's model registry: versions of a model, one of which has the alias `champion`.
 
-No test result decides which one: the best of many test results would be too good to be true.
+Validation predictions decide which one. No test result does, so test results stay unbiased.
 """
 
 import re
@@ -28,14 +28,16 @@ from torch import Tensor, nn
 
 EXAMPLE = "mnist-cnn"  # in messages
 
-_VALIDATION = "tune/validation_predictions.csv"  # where `register` logs the predictions
+# The folder of a run to which `register` logs validation predictions.
+_FOLDER = "tune"
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 _DESCRIPTION = (
-    "Classifies the {subject} in an image. A new version becomes `champion` if its hyperparameters "
-    "are better on the validation set than those of the champion, by McNemar's exact test. Else it "
-    "becomes `challenger`. Test results decide nothing. Identical weights are registered once."
+    "Classifies the {subject} in an image. A new version becomes `champion` if its finalist has a "
+    "higher accuracy on the validation set than that of the champion, by McNemar's exact test. "
+    "Else it becomes `challenger`. Test results decide nothing. Identical weights are registered "
+    "once."
 )
 
 # MLflow's error codes for a model, version or alias that does not exist or is not valid.
@@ -63,7 +65,7 @@ class Registration(NamedTuple):
     version: int
     result: Result
     place: str
-    """`champion` or `challenger`, and why."""
+    """The alias `champion` or `challenger`, and why."""
 
     def __str__(self) -> str:
         """The outcome in a sentence, without a full stop."""
@@ -77,16 +79,16 @@ def register(
     model: nn.Module,
     path: Path,
     example: Tensor,
-    validation: Path,
+    predictions: Path,
     result: Result,
     note: str,
     confidence: float,
 ) -> Registration:
     """Register the model of a run, unless identical weights are registered, and set an alias.
 
-    The version becomes `champion` if there is none, or if a paired test shows that the validation
-    predictions of its finalist are better than those of the champion's. Else it becomes
-    `challenger`, also if the two have other validation images and cannot be compared.
+    The version becomes `champion` if there is none, or if a paired test shows that its finalist
+    predicts the validation images better than that of the champion. Else it becomes `challenger`,
+    also if the two cannot be compared.
 
     Args:
         run: the open run of the training.
@@ -94,48 +96,57 @@ def register(
         model: takes pixel values `(n, 1, height, width)`, returns logits `(n, classes)`.
         path: its `.pth`, whose content identifies the model.
         example: pixel values `uint8` of two images or more.
-        validation: the file with the validation predictions; it is logged to the run.
+        predictions: the file with the finalist's validation predictions; logged to the run of the
+            version.
         result: of its evaluation. It replaces that of an earlier evaluation.
         note: the description of the version, in Markdown.
-        confidence: that the new champion is better, in (0, 1).
+        confidence: 1 minus the level of the paired test, in (0, 1).
     """
     client, name = MlflowClient(), dataset.model
     faults.point("model evaluated")
-    run.log_outputs(validation)
     number = _version_of(client, name, path) or _add_version(client, name, run, model, example)
     if not client.get_registered_model(name).description:  # a person may have written one
         client.update_registered_model(name, _DESCRIPTION.format(subject=dataset.subject))
-    validated = paired_test.read(validation)
+    validated = paired_test.read(predictions)
+    # Identical weights may have been registered from another run.
+    client.log_artifact(
+        client.get_model_version(name, str(number)).run_id, str(predictions), _FOLDER
+    )
     tags = {f"test_{key}": value for key, value in result._asdict().items()}
     for key, value in {**tags, "validation_accuracy": validated.accuracy}.items():
         client.set_model_version_tag(name, str(number), key, str(value))
     client.update_model_version(name, str(number), note)
 
     faults.point("version registered")
-    alias, place = _place(client, name, number, validated, confidence)
+    alias, reason = _choose_alias(client, name, number, predictions.name, validated, confidence)
     if alias == CHAMPION and CHALLENGER in client.get_model_version(name, str(number)).aliases:
         client.delete_registered_model_alias(name, CHALLENGER)
     client.set_registered_model_alias(name, alias, str(number))
-    return Registration(name, number, result, place)
+    return Registration(name, number, result, alias + reason)
 
 
-def _place(
-    client: MlflowClient, name: str, number: int, validated: Validated, confidence: float
+def _choose_alias(
+    client: MlflowClient,
+    name: str,
+    number: int,
+    predictions: str,
+    validated: Validated,
+    confidence: float,
 ) -> tuple[str, str]:
-    """The alias that a version gets, and a description with the reason."""
+    """The alias that a version gets, and the reason."""
     champion = _champion(client, name)
     if champion is None or int(champion.version) == number:
-        return CHAMPION, CHAMPION
-    theirs = _validated(client, champion)
-    test = paired_test.compare(validated, theirs) if theirs else None
+        return CHAMPION, ""
+    former = _validated(client, champion, predictions)
+    test = paired_test.compare(validated, former) if former else None
     if test and test.p_value < 1 - confidence:
-        return CHAMPION, f"{CHAMPION}, replaces version {champion.version}: {test}"
-    challenger = f"{CHALLENGER} of version {champion.version}"
+        return CHAMPION, f", replaces version {champion.version}: {test}"
     if test:
-        return CHALLENGER, f"{challenger}: {test}"
+        return CHALLENGER, f" of version {champion.version}: {test}"
+    what = "other validation images or seeds" if former else "no validation predictions"
     return CHALLENGER, (
-        f"{challenger}, which has {'other' if theirs else 'no'} validation images: not compared. "
-        f'To make it champion: python -c "import mlflow; mlflow.MlflowClient()'
+        f" of version {champion.version}, which has {what}: not compared. To make it champion: "
+        f'python -c "import mlflow; mlflow.MlflowClient()'
         f".set_registered_model_alias('{name}', '{CHAMPION}', '{number}')\""
     )
 
@@ -147,20 +158,19 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     return client.get_model_version_by_alias(name, CHAMPION)
 
 
-def _validated(client: MlflowClient, version: ModelVersion) -> Validated | None:
+def _validated(client: MlflowClient, version: ModelVersion, predictions: str) -> Validated | None:
     """The validation predictions of a version; None if its run has none, or is gone."""
+    path = f"{_FOLDER}/{predictions}"
     try:
-        logged = client.list_artifacts(version.run_id, str(Path(_VALIDATION).parent))
+        logged = client.list_artifacts(version.run_id, _FOLDER)
     except MlflowException as error:
         if error.error_code in _ABSENT:
             return None
         raise
-    if _VALIDATION not in {file.path for file in logged}:
+    if path not in {file.path for file in logged}:
         return None
     with TemporaryDirectory() as folder:
-        return paired_test.read(
-            Path(client.download_artifacts(version.run_id, _VALIDATION, folder))
-        )
+        return paired_test.read(Path(client.download_artifacts(version.run_id, path, folder)))
 
 
 @store_errors()

@@ -181,14 +181,23 @@ class Run:
     def _log_nested(
         self, name: str, tags: Mapping[str, str], trial: Trial, tune: Tune, note: str
     ) -> None:
-        """Log a trial as a nested run, which is known by its tags, unless it is there."""
+        """Log a trial as a nested run, unless it is there with the same state.
+
+        Args:
+            name: of the nested run.
+            tags: identify it among those of this run.
+            trial: the trial, or a training of a finalist.
+            tune: for the hyperparameters that were not tuned.
+            note: its description.
+        """
         client = self._client
         known = {MLFLOW_PARENT_RUN_ID: self.id, **tags}
         query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in known.items())
         for child in find_runs(query):
-            if child.info.status != "RUNNING":
+            if child.info.status != "RUNNING" and child.data.tags["state"] == trial.state:
                 return
-            client.delete_run(child.info.run_id)  # a kill cut its logging short
+            # A kill cut its logging short, or a resumed finalist did not fail again.
+            client.delete_run(child.info.run_id)
         milliseconds = [round(1000 * moment) for moment in trial.times]
         parent = client.get_run(self.id)
         child = client.create_run(
