@@ -7,7 +7,7 @@ a change together with the results of `make repro`.
 import subprocess
 
 from mnist_cnn import yaml_files
-from mnist_cnn.reproduce.provenance import md5_path
+from mnist_cnn.reproduce.provenance import md5_path, param
 
 import pytest
 from clone import ROOT
@@ -54,8 +54,9 @@ def test_every_stage_is_recorded(locked, defined):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_recorded_with_the_committed_parameters(stage, locked, defined, params):
     assert locked[stage]["cmd"] == defined[stage]["cmd"]
-    sections = {section: params[section] for section in defined[stage]["params"]}
-    assert locked[stage]["params"] == {"params.yaml": sections}
+    values = {name: param(params, name) for name in defined[stage]["params"]}
+    assert None not in values.values()
+    assert locked[stage]["params"] == {"params.yaml": values}
 
 
 @pytest.mark.parametrize("stage", STAGES)

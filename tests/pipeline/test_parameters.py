@@ -53,6 +53,7 @@ STUDY = {
     "objective": {"metric": "validation_accuracy", "direction": "maximize"},
     "sampler": {"name": "TPESampler", "n_startup_trials": 4},
     "pruner": {"name": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0},
+    "finalists": {"trials": 1, "seeds": 1},
     "hyperparameters": {"conv1_out_channels": 2, "batch_size": 25, "schedule": "one_cycle"},
     "search_space": {
         "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
@@ -78,8 +79,9 @@ TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
 # Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
-# test_networks.py, test_summary.py, and below for the threads.
+# test_networks.py, test_summary.py, test_finalists.py, and below for the threads.
 ELSEWHERE = {"compute.arithmetic", "model.network", "tune.objective.direction"}
+ELSEWHERE |= {"tune.finalists.trials", "tune.finalists.seeds"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
 ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}
 

@@ -18,6 +18,7 @@ from clone import ROOT, Clone
 FILES = [
     "models/best_model.pth",
     "reports/model_card.md",
+    "reports/tune/validation_predictions.csv",
     "reports/train/**/[!.]*.*",
     "reports/evaluate/**/[!.]*.*",
 ]
@@ -35,7 +36,7 @@ def project(clone, tmp_path_factory):
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "results")
 
-    project.set_params({"train": {"epochs": 1}})
+    project.set_params({"train": {"seed": 1}})
     script = folder / "src/train.py"
     script.write_text(script.read_text() + "# changed\n")
     (folder / "src/new.py").write_text('"""Not committed."""\n')
@@ -47,7 +48,7 @@ def project(clone, tmp_path_factory):
     project.mlflow.set_registered_model_alias("mnist-cnn", "champion", "1")
     project.run("git", "checkout", "--quiet", "--", ".")
     (folder / "src/new.py").unlink()
-    project.set_params({"train": {"epochs": 3}, "evaluate": {"worst_mistakes": 3}})
+    project.set_params({"train": {"seed": 2}, "evaluate": {"worst_mistakes": 3}})
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "other parameters")
     project.before = state(project)
