@@ -11,6 +11,7 @@ import optuna
 import pytest
 import yaml
 from clone import PARAMS, PARAMS_FILE, ROOT
+from dvc.utils.hydra import apply_overrides
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -287,3 +288,12 @@ VALUES = st.recursive(
 @given(st.sampled_from([*keys(PARAMS)]), VALUES)
 def test_parameters_with_any_value_load_or_are_rejected(path, key, value):
     loads_or_is_rejected(path, change({key: value}))
+
+
+def test_an_experiment_changes_one_line_of_parameters_in_the_form_of_dvc(path):
+    path.write_text(TEXT)
+    apply_overrides(path, ["tune.trials=7"])  # as `dvc exp run --set-param`
+    before, after = TEXT.splitlines(), path.read_text().splitlines()
+    assert len(before) == len(after)
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed == [("  trials: 6", "  trials: 7")]
