@@ -25,7 +25,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 TINY = {
-    "tune": {"trials": 4, "lag": 2, "epochs": 1, "train_size": 300, "validation_size": 100},
+    "tune": {
+        **{"trials": 4, "lag": 2, "epochs": 1, "train_size": 300, "validation_size": 100},
+        "finalists": {"trials": 1, "seeds": 1},
+    },
     "train": {"epochs": 1, "train_size": 300, "threads": 2},
     "evaluate": {"test_size": 200, "threads": 2},
 }
