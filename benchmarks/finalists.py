@@ -10,6 +10,7 @@ that was chosen, unless it is the same. Both are evaluated on the whole test set
 import argparse
 import json
 from statistics import mean, stdev
+from typing import Any
 
 from mnist_cnn import params
 from mnist_cnn.datasets import arrays
@@ -22,12 +23,12 @@ import dvc.api
 import pandas as pd
 
 
-def trials(experiment: str) -> pd.DataFrame:
-    """The complete trials of an experiment, the best first."""
+def best_trial(experiment: str) -> "pd.Series[Any]":
+    """The row of `trials.csv` of the trial that was best before finalists were trained."""
+    with dvc.api.open("reports/tune/finalists.csv", rev=experiment) as file:
+        number = pd.read_csv(file).number[0]  # the best trial comes first
     with dvc.api.open("reports/tune/trials.csv", rev=experiment) as file:
-        table = pd.read_csv(file)
-    order = ["validation_accuracy", "validation_loss", "number"]
-    return table[table.state == "complete"].sort_values(order, ascending=[False, True, True])
+        return pd.read_csv(file).set_index("number", drop=False).loc[number]
 
 
 def test_accuracy(settings: Params, tuned: dict[str, object], seed: int) -> float:
@@ -56,7 +57,7 @@ def main() -> None:
         show = dvc.api.metrics_show
         chosen = show("reports/tune/metrics.json", rev=experiment)["best_trial"]
         after.append(show("reports/evaluate/metrics.json", rev=experiment)["accuracy"])
-        best = trials(experiment).iloc[0]
+        best = best_trial(experiment)
         tuned = json.loads(best[[*settings.tune.search_space]].dropna().to_json())
         same = best.number == chosen
         before.append(after[-1] if same else test_accuracy(settings, tuned, seed))

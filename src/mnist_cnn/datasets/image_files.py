@@ -43,8 +43,7 @@ def find(path: Path) -> list[Path]:
     """The image files in a folder and its sub-folders, sorted; any other path, itself.
 
     Images are recognised by their suffix, also those of formats that cannot be read, such as HEIC;
-    hidden files are skipped. Raises `UserError` if a folder
-    has no images or cannot be read.
+    hidden files are skipped. Raises `UserError` if a folder has no images or cannot be read.
     """
     suffixes = {suffix for known in (*SUFFIXES.values(), _OTHERS) for suffix in known}
     try:

@@ -16,9 +16,8 @@ from mnist_cnn import yaml_files
 from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import arithmetic
-from mnist_cnn.reproduce import provenance
 from mnist_cnn.reproduce.git import Commit
-from mnist_cnn.reproduce.provenance import Inputs, md5_path
+from mnist_cnn.reproduce.provenance import Inputs, md5_path, param
 
 # Environment variables about this clone, which must not reach the worktree.
 _CLONE_VARIABLES = (
@@ -117,7 +116,7 @@ def changed_inputs(inputs: Inputs, folder: Path) -> list[str]:
     return changed + [
         f"params.yaml: {name}"
         for name, value in inputs.params.items()
-        if provenance.param(params, name) != value
+        if param(params, name) != value
     ]
 
 

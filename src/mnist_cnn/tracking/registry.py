@@ -118,26 +118,37 @@ def register(
     client.update_model_version(name, str(number), note)
 
     faults.point("version registered")
-    alias, reason = _choose_alias(client, name, number, predictions.name, validated, confidence)
-    if alias == CHAMPION and CHALLENGER in client.get_model_version(name, str(number)).aliases:
+    # Their numbers are text from a server, and integers from a database.
+    holders = {
+        alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()
+    }
+    alias, reason = CHAMPION, ""
+    if holders.get(CHAMPION, number) != number:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+        former = _validated(client, champion, predictions.name)
+        alias, reason = _choose_alias(champion, number, validated, former, confidence)
+    if alias == CHAMPION and holders.get(CHALLENGER) == number:
         client.delete_registered_model_alias(name, CHALLENGER)
     client.set_registered_model_alias(name, alias, str(number))
     return Registration(name, number, result, alias + reason)
 
 
 def _choose_alias(
-    client: MlflowClient,
-    name: str,
+    champion: ModelVersion,
     number: int,
-    predictions: str,
     validated: Validated,
+    former: Validated | None,
     confidence: float,
 ) -> tuple[str, str]:
-    """The alias that a version gets, and the reason."""
-    champion = _champion(client, name)
-    if champion is None or int(champion.version) == number:
-        return CHAMPION, ""
-    former = _validated(client, champion, predictions)
+    """The alias that another version than the champion gets, and the reason.
+
+    Args:
+        champion: the champion so far.
+        number: of the other version.
+        validated: its validation predictions.
+        former: those of the champion, if it has any.
+        confidence: as for `register`.
+    """
     test = paired_test.compare(validated, former) if former else None
     if test and test.p_value < 1 - confidence:
         return CHAMPION, f", replaces version {champion.version}: {test}"
@@ -147,15 +158,8 @@ def _choose_alias(
     return CHALLENGER, (
         f" of version {champion.version}, which has {what}: not compared. To make it champion: "
         f'python -c "import mlflow; mlflow.MlflowClient()'
-        f".set_registered_model_alias('{name}', '{CHAMPION}', '{number}')\""
+        f".set_registered_model_alias('{champion.name}', '{CHAMPION}', '{number}')\""
     )
-
-
-def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
-    registered = client.search_registered_models(f"name = '{name}'")
-    if not registered or CHAMPION not in registered[0].aliases:
-        return None
-    return client.get_model_version_by_alias(name, CHAMPION)
 
 
 def _validated(client: MlflowClient, version: ModelVersion, predictions: str) -> Validated | None:
