@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from mnist_cnn import params, stores
 from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data
 from mnist_cnn.learning.training import Epoch
-from mnist_cnn.search import executors, study
+from mnist_cnn.reproduce import provenance
+from mnist_cnn.search import cluster, executors, study
 from mnist_cnn.search.params import Tune
+from mnist_cnn.search.running import Executor
 from mnist_cnn.search.trial import ObjectiveFunction, train_network
 
 import numpy as np
@@ -26,7 +28,7 @@ import optuna
 
 
 def trivial(
-    hyperparameters: dict[str, Any], _seed: int, _checkpoint: Path | None
+    hyperparameters: dict[str, Any], _seed: int, _epochs: int, _checkpoint: Path | None
 ) -> Iterator[Epoch]:
     """A trial of two epochs that takes no time."""
     rate = hyperparameters["learning_rate"]
@@ -48,7 +50,7 @@ _MINIMUM = -3.32237
 
 
 def hartmann(
-    hyperparameters: dict[str, Any], _seed: int, _checkpoint: Path | None
+    hyperparameters: dict[str, Any], _seed: int, _epochs: int, _checkpoint: Path | None
 ) -> Iterator[Epoch]:
     """A trial of one epoch that takes no time; its loss is how far it is above the minimum."""
     x = np.array([hyperparameters[f"x{i}"] for i in range(6)])
@@ -72,12 +74,15 @@ def losses(tune: Tune, lag: int, trials: int, seed: int) -> list[float]:
         return [trial.value or 0.0 for trial in study.search(own, hartmann, record, executor)]
 
 
-def seconds(tune: Tune, objective: ObjectiveFunction, executor: Executor) -> float:
+def seconds(
+    tune: Tune, objective: ObjectiveFunction, executor: Executor, *, checkpoints: bool = False
+) -> float:
     """Seconds of a search with its study in a file."""
     with tempfile.TemporaryDirectory() as folder:
         record = study.open_study("benchmark", f"sqlite:///{folder}/optuna.db", "maximize")
+        state = Path(folder) if checkpoints else None
         begun = time.perf_counter()
-        for _ in study.search(tune, objective, record, executor):
+        for _ in study.search(tune, objective, record, executor, state):
             pass
         return time.perf_counter() - begun
 
@@ -145,17 +150,25 @@ def main() -> None:
         train=train,
         validation=validation,
     )
-    print("\n| workers | seconds | trials a second, of the first row's |")
-    print("|--:|--:|--:|")
+    print("\n| workers | processes, s | times one worker | Ray, s | times processes |")
+    print("|--:|--:|--:|--:|--:|")
     alone = 0.0
     for size in options.workers:
-        with executors.process_pool(size) as executor:
-            seconds(short, objective, executor)  # starts and warms the processes
-            taken = statistics.median(
-                seconds(short, objective, executor) for _ in range(options.repeats)
-            )
-        alone = alone or taken
-        print(f"| {size} | {taken:.1f} | {alone / taken:.2f} |", flush=True)
+        with (
+            executors.process_pool(size) as pool,
+            cluster.connect(size, short.threads, provenance.machine) as ray,
+        ):
+            taken = [
+                [seconds(short, objective, executor, checkpoints=True) for executor in (pool, ray)]
+                for _ in range(1 + options.repeats)
+            ]
+        # The first time starts and warms the processes.
+        local, remote = map(statistics.median, zip(*taken[1:], strict=True))
+        alone = alone or local
+        print(
+            f"| {size} | {local:.1f} | {local / alone:.2f} | {remote:.1f} | {remote / local:.2f} |",
+            flush=True,
+        )
 
     storage = stores.study_storage()
     print("\n| study | trials | seconds | no trial running | trials at once |")

@@ -3,19 +3,21 @@
 import argparse
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mnist_cnn import console, faults, files, params, stores
 from mnist_cnn.datasets import arrays
+from mnist_cnn.errors import UserError
 from mnist_cnn.learning import arithmetic, compute, data
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.reproduce.jobs import Job
 from mnist_cnn.search import executors, finalists, study, summary
 from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.params import Tune
+from mnist_cnn.search.running import Executor
 from mnist_cnn.search.trial import ObjectiveFunction, Trial, train_network
 from mnist_cnn.tracking import notes
 from mnist_cnn.tracking.run import Run, resume_run
@@ -28,7 +30,7 @@ PREDICTIONS = REPORTS / "validation_predictions.csv"
 
 def main() -> None:
     """Run the search, or resume it, and write its report."""
-    workers = _workers()
+    options = _options()
     settings = params.load()
     arithmetic.restart_with(settings.compute.arithmetic)
     tune, dataset = settings.tune, settings.download.dataset
@@ -41,6 +43,7 @@ def main() -> None:
         tensor.share_memory_()  # one copy for all workers
     objective = partial(
         train_network,
+        tune=tune,
         network=settings.model.network,
         form=whole.form,
         train=train,
@@ -50,17 +53,15 @@ def main() -> None:
     with (
         jobs.claim(origin.inputs) as job,
         resume_run("tune", job.name, origin.tags()) as run,
-        executors.process_pool(workers or executors.default_size(tune.threads)) as executor,
+        _executor(options, tune.threads) as executor,
     ):
         run.log_params(origin.params())
         run.log_provenance("tune", origin.document(), origin.patch)
         run.log_dataset(dataset, "train", train, folder / "train")
         run.log_dataset(dataset, "validation", validation, folder / "train")
-        trials = _search(tune, partial(objective, tune=tune), job, run, executor)
+        trials = _search(tune, objective, job, run, executor)
         full_length = finalists.at_full_length(tune, settings.train.epochs)
-        trained = _train_finalists(
-            full_length, partial(objective, tune=full_length), trials, job, run, executor
-        )
+        trained = _train_finalists(full_length, objective, trials, job, run, executor)
         best = finalists.best(trained, tune.objective)
         files.write_csv(
             PREDICTIONS,
@@ -145,7 +146,7 @@ def _write_report(
     return metrics, plots.page(plotted, target)
 
 
-def _workers() -> int | None:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--workers",
@@ -154,8 +155,31 @@ def _workers() -> int | None:
         help="trials to run in parallel; changes only the time (default: $TUNE_WORKERS, or as many "
         "as there are cores for)",
     )
-    workers: int | None = console.parse_args(parser).workers
-    return workers
+    parser.add_argument(
+        "--executor",
+        type=_executor_name,
+        metavar="{processes,ray}",
+        default=os.environ.get("TUNE_EXECUTOR", "processes"),
+        help="what runs trials; changes only the time: processes of this machine, or the Ray "
+        "cluster at $RAY_ADDRESS (default: $TUNE_EXECUTOR, or processes)",
+    )
+    return console.parse_args(parser)
+
+
+def _executor(options: argparse.Namespace, threads: int) -> AbstractContextManager[Executor]:
+    if options.executor == "processes":
+        return executors.process_pool(options.workers or executors.default_size(threads))
+    try:
+        from mnist_cnn.search import cluster  # noqa: PLC0415 - Ray is an extra
+    except ModuleNotFoundError as error:
+        raise UserError("no Ray here; `pip install 'mnist-cnn[ray]'`") from error
+    return cluster.connect(options.workers, threads, provenance.machine)
+
+
+def _executor_name(text: str) -> str:
+    if text not in {"processes", "ray"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither processes nor ray")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -18,7 +18,7 @@ from clone import ROOT
 from small_networks import objective
 from studies import (
     bowl_with_failures,
-    bowl_with_kills,
+    bowl_with_one_more_kill,
     bowl_without_memory,
     make_tune,
     run_search,
@@ -119,7 +119,7 @@ def test_no_process_outlives_its_parent(tmp_path, number):
 def test_a_trial_that_kills_its_process_twice_fails(tmp_path):
     tune = make_tune(trials=6, lag=3)
     with process_pool(3) as executor:
-        trials = run_search(tune, bowl_with_kills, executor=executor, checkpoints=tmp_path)
+        trials = run_search(tune, bowl_with_one_more_kill, executor=executor, checkpoints=tmp_path)
 
     assert trials_table(trials) == trials_table(run_search(tune, bowl_with_failures))
     assert {trial.cause for trial in trials if trial.state == "failed"} == {

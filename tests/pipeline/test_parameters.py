@@ -231,7 +231,7 @@ def test_the_number_of_threads_is_used(workspace, real_train):
     tune = Params.model_validate(PARAMS | {"tune": STUDY | {"threads": 2}}).tune
     train, validation = data.subset(real_train, (100, 100), 0)
     trained = objective(tune, train, validation)
-    next(trained({"learning_rate": 0.1, "dropout": 0.0}, 0, None))
+    next(trained({"learning_rate": 0.1, "dropout": 0.0}, 0, 2, None))
     assert torch.get_num_threads() == 2
 
     rerun(workspace, "train", "train.threads", 1)

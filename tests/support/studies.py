@@ -34,7 +34,7 @@ def make_tune(**changes) -> Tune:
     return Tune.model_validate(TUNE | changes)
 
 
-def bowl(hyperparameters, seed, _checkpoint):
+def bowl(hyperparameters, seed, _epochs, _checkpoint):
     """An objective that is best at a rotation of 10 degrees, with noise from the seed."""
     for epoch in range(1, 4):
         distance = abs(hyperparameters["rotation"] - 10) / 30
@@ -42,29 +42,36 @@ def bowl(hyperparameters, seed, _checkpoint):
         yield Epoch(epoch, 1.0, 0.5, 1 - accuracy, accuracy)
 
 
-def bowl_with_failures(hyperparameters, seed, checkpoint):
+def bowl_with_failures(hyperparameters, seed, epochs, checkpoint):
     """The same objective, which fails at high learning rates."""
     if hyperparameters["learning_rate"] > 0.01:
         raise ArithmeticError("the loss is nan")
-    yield from bowl(hyperparameters, seed, checkpoint)
+    yield from bowl(hyperparameters, seed, epochs, checkpoint)
 
 
-def bowl_with_kills(hyperparameters, seed, checkpoint):
-    """The same, but it kills its process: at high learning rates, and in the first trial to run."""
+def bowl_with_kills(hyperparameters, seed, epochs, checkpoint):
+    """The same objective, which kills its process at high learning rates."""
+    if hyperparameters["learning_rate"] > 0.01:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from bowl(hyperparameters, seed, epochs, checkpoint)
+
+
+def bowl_with_one_more_kill(hyperparameters, seed, epochs, checkpoint):
+    """The same, but it also kills its process in the first trial to run."""
     first = checkpoint.parent / "first"
-    if hyperparameters["learning_rate"] > 0.01 or not first.exists():
+    if not first.exists():
         first.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    yield from bowl(hyperparameters, seed, checkpoint)
+    yield from bowl_with_kills(hyperparameters, seed, epochs, checkpoint)
 
 
-def bowl_without_memory(hyperparameters, seed, checkpoint):
+def bowl_without_memory(hyperparameters, seed, epochs, checkpoint):
     """The same, but the first trial to run lacks memory once."""
     first = checkpoint.parent / "first"
     if not first.exists():
         first.touch()
         raise MemoryError
-    yield from bowl(hyperparameters, seed, checkpoint)
+    yield from bowl(hyperparameters, seed, epochs, checkpoint)
 
 
 class SerialExecutor(Executor):

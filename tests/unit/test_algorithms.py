@@ -52,7 +52,7 @@ CONTINUOUS = {"learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log
 FINITE = ("BruteForceSampler", "GridSampler")
 
 
-def objective(hyperparameters, _seed, _checkpoint=None):
+def objective(hyperparameters, _seed, _epochs=None, _checkpoint=None):
     """Nine epochs, best at a rotation of 10 degrees; the curves of trials cross, with a dip."""
     distance = abs(hyperparameters["rotation"] - 10) / 30
     for epoch in range(1, 10):

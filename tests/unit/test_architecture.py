@@ -63,6 +63,7 @@ ONLY_IN = {
     },
     "PIL": {"datasets.image_files", "inference.demo_page", "inference.preprocessing"},
     "pypi_simple": {"datasets.idx_sources"},
+    "ray": {"search.cluster"},
     "requests": {"datasets.idx_sources"},
     "ruamel": {"yaml_files"},
     "skimage": {"inference.preprocessing"},

@@ -43,10 +43,10 @@ def without_times(trained):
 def test_the_best_trials_are_trained_under_the_same_seeds_and_not_pruned(trials, tmp_path):
     seeds = []
 
-    def objective(hyperparameters, seed, checkpoint):
+    def objective(hyperparameters, seed, epochs, checkpoint):
         seeds.append(seed)
         assert checkpoint.parent == tmp_path
-        yield from bowl({**hyperparameters, "rotation": 30.0}, seed, checkpoint)
+        yield from bowl({**hyperparameters, "rotation": 30.0}, seed, epochs, checkpoint)
 
     trained = train(trials, tmp_path, objective)
     assert [each.trial for each in trained] == ranked(trials, ACCURACY)[:3]

@@ -100,10 +100,10 @@ def test_an_interrupted_search_continues_from_its_storage(expected, storage, lim
 
 
 def test_a_full_disk_stops_the_search_and_is_not_the_result_of_a_trial(expected, storage):
-    def objective(hyperparameters, seed, checkpoint):
+    def objective(hyperparameters, seed, epochs, checkpoint):
         if seed == derive_seed(0, 5, 1):
             raise OSError(28, "no space left on device")
-        return bowl(hyperparameters, seed, checkpoint)
+        return bowl(hyperparameters, seed, epochs, checkpoint)
 
     with pytest.raises(OSError, match="no space left"):
         run_search(objective=objective, study=open_study("test", storage, "maximize"))
@@ -129,7 +129,7 @@ class MemoryLimit(SerialExecutor):
         self.attempts = Counter()
 
     def submit(self, task, /):
-        _, number, hyperparameters, *_ = task.args
+        number, hyperparameters = task.number, task.hyperparameters
         self.attempts[number] += 1
         if self.attempts[number] > 1 and hyperparameters["learning_rate"] <= 0.01:
             return super().submit(task)
@@ -159,7 +159,7 @@ def test_a_search_continues_after_a_failed_trial():
 
 
 def test_a_search_of_failed_trials_fails_with_the_last_cause():
-    def objective(_hyperparameters, _seed, _checkpoint):
+    def objective(_hyperparameters, _seed, _epochs, _checkpoint):
         raise RuntimeError("no such layer")
 
     message = "^all 12 trials failed, the last one with: RuntimeError: no such layer$"
@@ -170,9 +170,9 @@ def test_a_search_of_failed_trials_fails_with_the_last_cause():
 def test_a_trial_depends_on_those_up_to_the_lag_alone(expected):
     """Trial 8 is the first that can depend on trial 4, and none before it does."""
 
-    def objective(hyperparameters, seed, checkpoint):
+    def objective(hyperparameters, seed, epochs, checkpoint):
         better = 1.0 if seed == derive_seed(0, 4, 1) else 0.0
-        for epoch in bowl(hyperparameters, seed, checkpoint):
+        for epoch in bowl(hyperparameters, seed, epochs, checkpoint):
             yield replace(epoch, validation_accuracy=epoch.validation_accuracy + better)
 
     changed = trials_table(run_search(objective=objective))
@@ -248,10 +248,10 @@ def test_a_trial_of_another_program_is_refused(study, number):
 def test_a_trial_that_another_program_adds_during_the_search_is_refused():
     shared = open_study("added", "sqlite://", "maximize")
 
-    def objective(hyperparameters, seed, checkpoint):
+    def objective(hyperparameters, seed, epochs, checkpoint):
         if seed == derive_seed(0, 2, 1):
             shared.enqueue_trial({"learning_rate": 0.01})
-        yield from bowl(hyperparameters, seed, checkpoint)
+        yield from bowl(hyperparameters, seed, epochs, checkpoint)
 
     with pytest.raises(UserError, match=r"has a trial \d that this search did not make;"):
         run_search(study=shared, objective=objective)
@@ -280,7 +280,7 @@ def test_a_trial_that_lacks_memory_beside_others_runs_again_alone(error):
     attempts, running = Counter(), set()
     seeds = [derive_seed(0, number, 1) for number in range(12)]
 
-    def objective(hyperparameters, seed, checkpoint):
+    def objective(hyperparameters, seed, epochs, checkpoint):
         number = seeds.index(seed)
         attempts[number] += 1
         if (number, attempts[number]) == (1, 1):
@@ -288,7 +288,7 @@ def test_a_trial_that_lacks_memory_beside_others_runs_again_alone(error):
         assert number != 1 or not running
         running.add(number)
         time.sleep(0.05)
-        yield from bowl(hyperparameters, seed, checkpoint)
+        yield from bowl(hyperparameters, seed, epochs, checkpoint)
         running.remove(number)
 
     with ThreadPoolExecutor(4) as executor:
@@ -299,8 +299,8 @@ def test_a_trial_that_lacks_memory_beside_others_runs_again_alone(error):
 
 
 def test_a_trial_that_lacks_memory_alone_fails_with_its_epochs():
-    def objective(hyperparameters, seed, checkpoint):
-        yield from islice(bowl(hyperparameters, seed, checkpoint), 1)
+    def objective(hyperparameters, seed, epochs, checkpoint):
+        yield from islice(bowl(hyperparameters, seed, epochs, checkpoint), 1)
         if seed == derive_seed(0, 2, 1):
             raise MemoryError("4 GiB")
 

@@ -22,7 +22,7 @@ MEDIAN = {"name": "MedianPruner", "n_startup_trials": 2}
 
 def run(objective=bowl, rotation=30.0, **pruner):
     tune = make_tune(pruner=pruner if "name" in pruner else MEDIAN | pruner)
-    return trial.run(objective, 7, {"rotation": rotation}, 0, EARLIER, tune, None)
+    return trial.Task(objective, 7, {"rotation": rotation}, 0, EARLIER, tune, None)()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_trial_below_the_median_is_pruned_after_warm_up_and_startup(pruner, ep
 
 def test_a_trial_needs_all_that_come_before_it():
     with pytest.raises(ValueError, match="trial 3 has 7 earlier trials"):
-        trial.run(bowl, 3, {"rotation": 1.0}, 0, EARLIER, make_tune(), None)
+        trial.Task(bowl, 3, {"rotation": 1.0}, 0, EARLIER, make_tune(), None)()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def train(real_train):
     train, validation = data.subset(real_train, (200, 100), 0)
     tune = make_tune(epochs=2)
     trained = objective(tune, train, validation)
-    return lambda rate, checkpoint=None: trained({"learning_rate": rate}, 1, checkpoint)
+    return lambda rate, checkpoint=None: trained({"learning_rate": rate}, 1, 2, checkpoint)
 
 
 def test_the_tuned_hyperparameters_have_an_effect(train):

@@ -98,14 +98,13 @@ def of_stage(stage: str) -> Provenance:
     paths = [Path(_interpolate(dep, params)) for dep in defined["deps"]]
     if missing := [path for path in paths if not path.exists()]:
         raise UserError(f"{missing[0]}: missing; `dvc repro {stage}` runs the stages before")
-    kernels = compute.kernels()
     inputs = Inputs(
         stage=stage,
         params={name: param(params, name) for name in defined["params"]},
         files={str(path): md5_path(path) for path in paths},
         versions=versions(),
         device=compute.device().type,
-        kernels=kernels if kernels == compute.PORTABLE_KERNELS else kernels | {"CPU": cpu()},
+        kernels=kernels(),
     )
     return Provenance(inputs, current_commit(), environment())
 
@@ -129,6 +128,17 @@ def md5_path(path: Path) -> str:
 def versions() -> dict[str, str]:
     """The installed versions of Python and of the libraries that can change a result."""
     return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+
+
+def kernels() -> dict[str, str]:
+    """The kernels that each library uses in this process; and the CPU, unless they are portable."""
+    used = compute.kernels()
+    return used if used == compute.PORTABLE_KERNELS else used | {"CPU": cpu()}
+
+
+def machine() -> dict[str, str]:
+    """All of the machine and its environment that can change a result."""
+    return versions() | kernels() | {"device": compute.device().type}
 
 
 def is_recorded(inputs: Inputs) -> bool:

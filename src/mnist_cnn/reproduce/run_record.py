@@ -23,6 +23,15 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")  # an MD5, or the id of a run
 
 _STAGES = ("tune", "train", "evaluate")
 
+# The files that runs have as outputs. One query for each is faster than reading all runs.
+_OUTPUTS = (
+    "models/best_model.pth",
+    "reports/model_card.md",
+    "reports/tune/best_params.json",
+    "reports/tune/trials.csv",
+    "reports/tune/validation_predictions.csv",
+)
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -95,11 +104,11 @@ def find_run(name: str) -> Run:
 
 
 def _find_run_by_output(digest: str, name: str) -> Run:
-    """The latest run that is tagged with this MD5."""
-    for run in find_runs("tags.stage != 'trial' and tags.stage != 'finalist'"):
-        if digest in run.data.tags.values():
-            return run
-    raise UserError(f"{name}: no run in this store has this id or made a file with this MD5")
+    """The latest run that is tagged with this MD5 of an output."""
+    found = [run for path in _OUTPUTS for run in find_runs(f"tags.`md5 {path}` = '{digest}'")]
+    if not found:
+        raise UserError(f"{name}: no run in this store has this id or made a file with this MD5")
+    return max(found, key=lambda run: run.info.start_time)
 
 
 @store_errors()

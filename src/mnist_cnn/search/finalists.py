@@ -6,9 +6,7 @@ chance would choose one.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,10 +16,11 @@ from mnist_cnn.errors import FailedJobError
 from mnist_cnn.learning import compute, model, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
-from mnist_cnn.search import running, trial
+from mnist_cnn.search import running
 from mnist_cnn.search.params import Objective, Tune
+from mnist_cnn.search.running import Executor
 from mnist_cnn.search.summary import ranked
-from mnist_cnn.search.trial import ObjectiveFunction, Trial
+from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
 from optuna.trial import TrialState, create_trial
 
@@ -94,17 +93,16 @@ def train(
 
 def _training(
     finalist: Trial, seed: int, tune: Tune, objective: ObjectiveFunction, checkpoints: Path
-) -> partial[Trial]:
-    """A call that trains a finalist under one of its seeds, which are counted from 0."""
-    return partial(
-        trial.run,
-        objective,
-        finalist.number,
-        finalist.hyperparameters,
-        training.derive_seed(tune.seed, seed, 2),  # a trial's path ends with 1
-        [create_trial(state=TrialState.RUNNING)] * finalist.number,  # compared with none
-        tune,
-        _checkpoint(checkpoints, finalist.number, seed),
+) -> Task:
+    """The training of a finalist under one of its seeds, which are counted from 0."""
+    return Task(
+        objective=objective,
+        number=finalist.number,
+        hyperparameters=finalist.hyperparameters,
+        seed=training.derive_seed(tune.seed, seed, 2),  # a trial's path ends with 1
+        earlier=[create_trial(state=TrialState.RUNNING)] * finalist.number,  # compared with none
+        tune=tune,
+        checkpoint=_checkpoint(checkpoints, finalist.number, seed),
     )
 
 

@@ -2,28 +2,37 @@
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Future, wait
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
-from mnist_cnn.search.trial import OutOfMemory, Trial
+from mnist_cnn.search.trial import OutOfMemory, Task, Trial
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere: an executor of `concurrent.futures`, or `cluster.Cluster`."""
+
+    def submit(self, task: Task, /) -> Future[Trial]:
+        """Run a task as soon as there is room for it. The future raises what the task raises.
+
+        If the process of the task dies, it raises `BrokenExecutor`.
+        """
 
 
 @dataclass(frozen=True)
 class Running:
     """A trial under way, or one that has ended and whose result was not asked for yet."""
 
-    task: partial[Trial]
-    """A call of `trial.run`."""
+    task: Task
     future: Future[Trial]
 
 
-def start(task: partial[Trial], executor: Executor) -> Running:
+def start(task: Task, executor: Executor) -> Running:
     """Start a trial as soon as the executor has room for it."""
     return Running(task, executor.submit(task))
 
 
-def ended(task: partial[Trial], trial: Trial) -> Running:
+def ended(task: Task, trial: Trial) -> Running:
     """A trial whose result is known."""
     future: Future[Trial] = Future()
     future.set_result(trial)
@@ -45,6 +54,11 @@ def result(running: Running, executor: Executor, others: Iterable[Running]) -> T
     except OutOfMemory as error:
         return error.trial
     except BrokenExecutor:
-        _, number, hyperparameters, *_ = running.task.args
-        cause = "its process was killed, as happens when memory runs out"
-        return Trial(number, hyperparameters, "failed", (), (begun, time.time()), None, cause)
+        return Trial(
+            number=running.task.number,
+            hyperparameters=running.task.hyperparameters,
+            state="failed",
+            history=(),
+            times=(begun, time.time()),
+            error="its process was killed, as happens when memory runs out",
+        )

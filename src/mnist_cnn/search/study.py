@@ -7,7 +7,6 @@ added whole and in order of number, so a kill leaves no state to repair.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,9 @@ from mnist_cnn.learning.training import Epoch, derive_seed
 from mnist_cnn.search import running
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.proposals import STATES, Proposals
-from mnist_cnn.search.running import Running
+from mnist_cnn.search.running import Executor, Running
 from mnist_cnn.search.space import suggest
-from mnist_cnn.search.trial import ObjectiveFunction, Trial, study_in_memory
-from mnist_cnn.search.trial import run as run_trial
+from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial, study_in_memory
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -77,9 +75,7 @@ def search(
     def start(number: int, hyperparameters: dict[str, Any]) -> Running:
         seed = derive_seed(tune.seed, number, 1)
         earlier = compared + [create_trial(state=TrialState.RUNNING)] * len(under_way)
-        task = partial(
-            run_trial, objective, number, hyperparameters, seed, earlier, tune, checkpoint(number)
-        )
+        task = Task(objective, number, hyperparameters, seed, earlier, tune, checkpoint(number))
         if number < len(recorded):
             if recorded[number].hyperparameters != hyperparameters:
                 raise _foreign(number, study)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mnist_cnn.datasets.description import Form
 from mnist_cnn.learning import compute
@@ -29,8 +29,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 State = Literal["complete", "pruned", "failed"]
 
-ObjectiveFunction = Callable[[dict[str, Any], int, Path | None], Iterator[Epoch]]
-"""Takes hyperparameters, a seed and the file for a checkpoint; yields each epoch when it ends."""
+ObjectiveFunction = Callable[[dict[str, Any], int, int, Path | None], Iterator[Epoch]]
+"""Takes hyperparameters, a seed, the number of epochs and the file for a checkpoint. Yields each
+epoch when it ends."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Trial:
 def train_network(
     hyperparameters: dict[str, Any],
     seed: int,
+    epochs: int,
     checkpoint: Path | None,
     *,
     tune: Tune,
@@ -85,68 +87,83 @@ def train_network(
         complete,
         train.to(device),
         validation.to(device),
-        epochs=tune.epochs,
+        epochs=epochs,
         seed=seed,
         checkpoint=checkpoint,
     )
 
 
-def run(
-    objective: ObjectiveFunction,
-    number: int,
-    hyperparameters: dict[str, Any],
-    seed: int,
-    earlier: Sequence[FrozenTrial],
-    tune: Tune,
-    checkpoint: Path | None,
-) -> Trial:
-    """Run a trial until it ends or is pruned.
+@dataclass(frozen=True)
+class Task:
+    """A trial to run, with all that determines it. Calling it runs the trial."""
 
-    Args:
-        objective: computes the epochs.
-        number: of the trial.
-        hyperparameters: the tuned ones.
-        seed: of the training.
-        earlier: all trials with a lower number. The pruner compares with their values; those that
-            count as running have none.
-        tune: for the pruner and the number of epochs.
-        checkpoint: the file for the state of the training.
+    objective: ObjectiveFunction
+    number: int
+    hyperparameters: dict[str, Any]
+    """The tuned ones."""
+    seed: int
+    """Of the training."""
+    earlier: Sequence[FrozenTrial]
+    """All trials with a lower number. The pruner compares with their values; those that count as
+    running have none."""
+    tune: Tune
+    """For the pruner and the number of epochs."""
+    checkpoint: Path | None
+    """The file for the state of the training."""
 
-    An exception in the objective makes the trial failed. Only faults of the machine are raised:
-    `OSError`, and `OutOfMemory`.
-    """
-    study = study_in_memory(tune, RandomSampler(), algorithms.pruner(tune.pruner))
-    study.add_trials(earlier)
-    running = study.ask()
-    if running.number != number:  # Hyperband chooses the bracket by it
-        raise ValueError(f"trial {number} has {len(earlier)} earlier trials")
-    history: list[Epoch] = []
-    times = [time.time()]
-    state: State = "complete"
-    value: float | None = None
-    error, out_of_memory = None, False
-    try:
-        for epoch in objective(hyperparameters, seed, checkpoint):
-            history.append(epoch)
-            times.append(time.time())
-            value = epoch.metrics()[tune.objective.metric]
-            running.report(value, epoch.epoch)
-            if epoch.epoch < tune.epochs and running.should_prune():
-                state = "pruned"
-                break
-    except Exception as cause:
-        out_of_memory = _is_out_of_memory(cause)
-        if isinstance(cause, OSError) and not out_of_memory:
-            raise  # the search stops, and continues when it is fixed
-        state, value, error = "failed", None, traceback.format_exc()
-    times.append(time.time())
-    attrs = study.get_trials(deepcopy=False)[-1].system_attrs
-    trial = Trial(
-        number, hyperparameters, state, tuple(history), tuple(times), value, error, dict(attrs)
-    )
-    if out_of_memory:
-        raise OutOfMemory(trial)
-    return trial
+    def __call__(self) -> Trial:
+        """Run the trial until it ends or is pruned. Raises what `run` raises."""
+        *_, trial = self.run()
+        return cast(Trial, trial)
+
+    def run(self) -> Iterator[Epoch | Trial]:
+        """Run the trial: yield each epoch when it ends, and at last the trial.
+
+        An exception in the objective makes the trial failed. Only faults of the machine are raised:
+        `OSError`, and `OutOfMemory`.
+        """
+        study = study_in_memory(self.tune, RandomSampler(), algorithms.pruner(self.tune.pruner))
+        study.add_trials(self.earlier)
+        running = study.ask()
+        if running.number != self.number:  # Hyperband chooses the bracket by it
+            raise ValueError(f"trial {self.number} has {len(self.earlier)} earlier trials")
+        history: list[Epoch] = []
+        times = [time.time()]
+        state: State = "complete"
+        value: float | None = None
+        error, out_of_memory = None, False
+        try:
+            for epoch in self.objective(
+                self.hyperparameters, self.seed, self.tune.epochs, self.checkpoint
+            ):
+                history.append(epoch)
+                times.append(time.time())
+                value = epoch.metrics()[self.tune.objective.metric]
+                yield epoch
+                running.report(value, epoch.epoch)
+                if epoch.epoch < self.tune.epochs and running.should_prune():
+                    state = "pruned"
+                    break
+        except Exception as cause:
+            out_of_memory = _is_out_of_memory(cause)
+            if isinstance(cause, OSError) and not out_of_memory:
+                raise  # the search stops, and continues when it is fixed
+            state, value, error = "failed", None, traceback.format_exc()
+        times.append(time.time())
+        attrs = study.get_trials(deepcopy=False)[-1].system_attrs
+        trial = Trial(
+            number=self.number,
+            hyperparameters=self.hyperparameters,
+            state=state,
+            history=tuple(history),
+            times=tuple(times),
+            value=value,
+            error=error,
+            pruner_attrs=dict(attrs),
+        )
+        if out_of_memory:
+            raise OutOfMemory(trial)
+        yield trial
 
 
 class OutOfMemory(Exception):  # noqa: N818
