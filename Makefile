@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data check repro history article residual seeds compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro history article gpu residual seeds compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -50,8 +50,9 @@ history:
 		{ echo 'error: a shallow clone keeps no experiment; run `git fetch --unshallow`' >&2; exit 1; }
 
 article: history data ## run the protocol of the article, as the DVC experiment `article`
+gpu: history data ## run the pipeline on a GPU, as the DVC experiment `gpu`
 residual: history data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
-article residual:
+article gpu residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 
 seeds: history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md

@@ -36,7 +36,7 @@ def network() -> nn.Sequential:
 def train(prepared: Examples, seed: int) -> nn.Sequential:
     """Train for one epoch; return a network for pixel values."""
     torch.manual_seed(seed)
-    model = network()
+    model = network().to(prepared.labels.device)
     optimizer = torch.optim.Adam(model.parameters(), 0.01, betas=(0.7, 0.9), fused=True)
     batches = torch.randperm(len(prepared.labels)).split(256)
     scheduler = OneCycleLR(optimizer, 0.01, total_steps=len(batches), cycle_momentum=False)

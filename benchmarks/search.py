@@ -25,6 +25,7 @@ from mnist_cnn.search.trial import ObjectiveFunction, train_network
 
 import numpy as np
 import optuna
+import torch
 
 
 def trivial(
@@ -145,6 +146,8 @@ def main() -> None:
     objective = partial(
         train_network,
         tune=short,
+        device="cpu",
+        precision="float32",
         network=settings.model.network,
         form=arrays.read("train", arrays.folder("MNIST")).form,
         train=train,
@@ -156,7 +159,7 @@ def main() -> None:
     for size in options.workers:
         with (
             executors.process_pool(size) as pool,
-            cluster.connect(size, short.threads, provenance.machine) as ray,
+            cluster.connect(size, short.threads, torch.device("cpu"), provenance.machine) as ray,
         ):
             taken = [
                 [seconds(short, objective, executor, checkpoints=True) for executor in (pool, ray)]

@@ -20,6 +20,7 @@ from mnist_cnn.datasets import arrays, description
 from mnist_cnn.learning import compute, data, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import Hyperparameters, parse
+from mnist_cnn.learning.training import Precision
 
 import article
 import one_epoch
@@ -32,10 +33,18 @@ BASELINE = "one epoch, `channels_last`"
 FORM = description.load("MNIST").form
 
 
-def fit(hyperparameters: Hyperparameters, examples: Examples, epochs: int, seed: int) -> nn.Module:
-    """Train as the stages do, with `build` and `fit`."""
-    model = training.build(hyperparameters, FORM, seed)
-    for _ in training.fit(model, hyperparameters, examples, epochs=epochs, seed=seed):
+def fit(
+    hyperparameters: Hyperparameters,
+    examples: Examples,
+    epochs: int,
+    seed: int,
+    precision: Precision = "float32",
+) -> nn.Module:
+    """Train as the stages do, with `build` and `fit`, on the device of the examples."""
+    model = training.build(hyperparameters, FORM, seed).to(examples.labels.device)
+    for _ in training.fit(
+        model, hyperparameters, examples, epochs=epochs, seed=seed, precision=precision
+    ):
         pass
     return model
 
@@ -50,7 +59,7 @@ def timed(train: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
 def megaflops(model: nn.Module) -> float:
     """Millions of floating-point operations for one example, forward and backward."""
     with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(2, 1, 28, 28)).sum().backward()
+        model.cpu()(torch.zeros(2, 1, 28, 28)).sum().backward()
     return counter.get_total_flops() / 2e6
 
 
@@ -78,19 +87,26 @@ def main() -> None:
     parser.add_argument(
         "--validation", action="store_true", help="evaluate on 5,000 of the training images"
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
     compute.configure(options.threads)
+    device, machine = compute.device(options.device), compute.machine()
+    print(f"{machine['cpu' if device.type == 'cpu' else 'gpu']}, {options.precision}\n")
 
     everything = data.load("train", arrays.folder("MNIST"))
     train, test = everything, data.load("test", arrays.folder("MNIST"))
     if options.validation:
         train, test = data.subset(everything, (55_000, 5_000), seed=0)
+    train, test = train.to(device), test.to(device)
     recipe = yaml_files.read(options.recipe)
     hyperparameters = parse(recipe["hyperparameters"], "deep_cnn")
     trainings: dict[str, Callable[[int], nn.Module]] = {
         BASELINE: partial(one_epoch.train, one_epoch.prepare(train)),
         **{
-            f"`fit`, epochs: {epochs}": partial(fit, hyperparameters, train, epochs)
+            f"`fit`, epochs: {epochs}": partial(
+                fit, hyperparameters, train, epochs, precision=options.precision
+            )
             for epochs in recipe["epochs"]
         },
     }

@@ -35,9 +35,10 @@ def main() -> None:
     settings = params.load()
     arithmetic.restart_with(settings.compute.arithmetic)
     evaluate, dataset = settings.evaluate, settings.download.dataset
-    device = compute.configure(evaluate.threads, settings.compute.arithmetic)
+    compute.configure(evaluate.threads, settings.compute.arithmetic)
+    device = compute.device(settings.compute.device)
     described, folder = description.load(dataset), arrays.folder(dataset)
-    origin = provenance.of_stage("evaluate")
+    origin = provenance.of_stage("evaluate", device)
     training_metrics = json.loads(TRAINING_METRICS.read_text())
     validated = paired_test.read(PREDICTIONS)
     network, trained_on = model.load(MODEL)

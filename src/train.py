@@ -24,8 +24,9 @@ def main() -> None:
     settings = params.load()
     arithmetic.restart_with(settings.compute.arithmetic)
     train, dataset = settings.train, settings.download.dataset
-    device = compute.configure(train.threads, settings.compute.arithmetic)
-    origin = provenance.of_stage("train")
+    compute.configure(train.threads, settings.compute.arithmetic)
+    device = compute.device(settings.compute.device)
+    origin = provenance.of_stage("train", device)
     folder = arrays.folder(dataset)
     metadata = arrays.read_metadata(folder)
     flat, chosen = hyperparameters.load(BEST_PARAMS, settings.model.network)
@@ -47,6 +48,7 @@ def main() -> None:
             examples.to(device),
             epochs=train.epochs,
             seed=train.seed,
+            precision=settings.compute.precision,
             checkpoint=job.folder / "checkpoint.pt",
         ):
             history.append(epoch)

@@ -22,6 +22,8 @@ from mnist_cnn.search.trial import ObjectiveFunction, Trial, train_network
 from mnist_cnn.tracking import notes
 from mnist_cnn.tracking.run import Run, resume_run
 
+import torch
+
 REPORTS = Path("reports/tune")
 BEST_PARAMS = REPORTS / "best_params.json"
 TRIALS = REPORTS / "trials.csv"
@@ -35,7 +37,8 @@ def main() -> None:
     arithmetic.restart_with(settings.compute.arithmetic)
     tune, dataset = settings.tune, settings.download.dataset
     compute.configure(tune.threads, settings.compute.arithmetic)
-    origin = provenance.of_stage("tune")
+    device = compute.device(settings.compute.device)
+    origin = provenance.of_stage("tune", device)
     folder = arrays.folder(dataset)
     whole = data.load("train", folder)
     train, validation = data.subset(whole, (tune.train_size, tune.validation_size), tune.seed)
@@ -44,6 +47,8 @@ def main() -> None:
     objective = partial(
         train_network,
         tune=tune,
+        device=settings.compute.device,
+        precision=settings.compute.precision,
         network=settings.model.network,
         form=whole.form,
         train=train,
@@ -53,7 +58,7 @@ def main() -> None:
     with (
         jobs.claim(origin.inputs) as job,
         resume_run("tune", job.name, origin.tags()) as run,
-        _executor(options, tune.threads) as executor,
+        _executor(options, tune.threads, device) as executor,
     ):
         run.log_params(origin.params())
         run.log_provenance("tune", origin.document(), origin.patch)
@@ -66,7 +71,7 @@ def main() -> None:
         files.write_csv(
             PREDICTIONS,
             finalists.predictions(
-                best, tune, settings.model.network, whole.form, validation, job.folder
+                best, tune, settings.model.network, whole.form, validation, device, job.folder
             ),
         )
         metrics, page = _write_report(tune, trials, trained, best)
@@ -166,14 +171,17 @@ def _options() -> argparse.Namespace:
     return console.parse_args(parser)
 
 
-def _executor(options: argparse.Namespace, threads: int) -> AbstractContextManager[Executor]:
+def _executor(
+    options: argparse.Namespace, threads: int, device: torch.device
+) -> AbstractContextManager[Executor]:
     if options.executor == "processes":
-        return executors.process_pool(options.workers or executors.default_size(threads))
+        size = options.workers or executors.default_size(threads, device)
+        return executors.process_pool(size, executors.gpus(device))
     try:
         from mnist_cnn.search import cluster  # noqa: PLC0415 - Ray is an extra
     except ModuleNotFoundError as error:
         raise UserError("no Ray here; `pip install 'mnist-cnn[ray]'`") from error
-    return cluster.connect(options.workers, threads, provenance.machine)
+    return cluster.connect(options.workers, threads, device, provenance.machine)
 
 
 def _executor_name(text: str) -> str:

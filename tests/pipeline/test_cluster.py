@@ -16,6 +16,7 @@ from mnist_cnn.search.summary import trials_table
 import cluster_search
 import psutil
 import pytest
+import torch
 from clone import ROOT, make_clone, read_until, same_results_and_runs
 from ray_nodes import SUPPORT, ray_cluster, wait_until
 from studies import bowl_with_failures, bowl_with_kills, run_search
@@ -120,7 +121,7 @@ def test_a_killed_stage_continues_on_ray_with_the_same_results(clone, tmp_path):
 def test_a_trial_that_kills_its_worker_twice_fails(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    with connect(2, 1, provenance.machine) as executor:
+    with connect(2, 1, torch.device("cpu"), provenance.machine) as executor:
         trials = run_search(cluster_search.TUNE, bowl_with_kills, executor=executor)
 
     failing = run_search(cluster_search.TUNE, bowl_with_failures)

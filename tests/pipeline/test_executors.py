@@ -85,6 +85,24 @@ def test_a_pool_runs_tasks_even_after_a_process_died():
                 executor.submit(os._exit, 1).result()
 
 
+def visible_gpu():
+    time.sleep(0.5)  # so that another process takes the next task
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "expected"),
+    [(None, 0, {None}), (None, 2, {"0", "1"}), ("4,7", 2, {"4", "7"})],
+    ids=["none", "two", "two of more"],
+)
+def test_processes_share_the_gpus(monkeypatch, visible, gpus, expected):
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with process_pool(2, gpus) as executor:
+        tasks = [executor.submit(visible_gpu) for _ in range(8)]
+        assert {task.result() for task in tasks} == expected
+
+
 def test_an_error_in_the_block_terminates_the_processes_at_once():
     def fail_beside_a_long_task():
         with process_pool(1) as executor:

@@ -79,8 +79,9 @@ TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 
 # Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
-# test_networks.py, test_summary.py, test_finalists.py, and below for the threads.
-ELSEWHERE = {"compute.arithmetic", "model.network", "tune.objective.direction"}
+# test_gpu.py, test_networks.py, test_summary.py, test_finalists.py, and below for the threads.
+ELSEWHERE = {"compute.arithmetic", "compute.device", "compute.precision"}
+ELSEWHERE |= {"model.network", "tune.objective.direction"}
 ELSEWHERE |= {"tune.finalists.trials", "tune.finalists.seeds"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
 ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}

@@ -15,6 +15,7 @@ from mnist_cnn.reproduce import provenance
 from mnist_cnn.search import cluster
 from mnist_cnn.search.summary import trials_table
 
+import torch
 from studies import bowl, make_tune, run_search
 
 TUNE = make_tune(trials=6, lag=3)
@@ -35,7 +36,7 @@ def slow_bowl(log, seconds, hyperparameters, seed, epochs, checkpoint):
 def main() -> None:
     log, seconds = Path(sys.argv[1]), float(sys.argv[2])
     checkpoints = log.parent / "checkpoints"
-    with cluster.connect(None, 1, provenance.machine) as executor:
+    with cluster.connect(None, 1, torch.device("cpu"), provenance.machine) as executor:
         trials = run_search(
             TUNE, partial(slow_bowl, log, seconds), executor=executor, checkpoints=checkpoints
         )

@@ -20,6 +20,8 @@ def objective(tune, train, validation):
     return partial(
         train_network,
         tune=tune,
+        device="cpu",
+        precision="float32",
         network="deep_cnn",
         form=FORM,
         train=train,

@@ -13,6 +13,7 @@ from mnist_cnn.search.summary import ranked
 from mnist_cnn.search.trial import Trial
 
 import pytest
+import torch
 from described import FORM
 from small_networks import objective as network_objective
 from studies import SerialExecutor, bowl, bowl_without_memory, make_tune, run_search
@@ -164,7 +165,9 @@ def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_tr
             SerialExecutor(),
             tmp_path,
         )
-        rows = finalists.predictions(best, tune, "deep_cnn", FORM, validation, tmp_path)
+        rows = finalists.predictions(
+            best, tune, "deep_cnn", FORM, validation, torch.device("cpu"), tmp_path
+        )
         results.append((without_times([best]), rows))
     assert results[0] == results[1]
 

@@ -88,6 +88,11 @@ def test_a_search_space_is_that_of_optuna_in_order_of_name(path):
         ("train.epochs", REMOVED, "Field required"),
         ("evaluate", REMOVED, "Field required"),
         ("compute.arithmetic", "fast", "Input should be 'portable' or 'native' (found 'fast')"),
+        (
+            "compute",
+            {"arithmetic": "portable", "device": "cpu", "precision": "bfloat16"},
+            "precision bfloat16 needs device cuda or auto",
+        ),
         ("download.dataset", 9, "Input should be a valid string (found 9)"),
         (
             "download.sources",

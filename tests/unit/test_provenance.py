@@ -11,7 +11,10 @@ from mnist_cnn.reproduce.git import Commit
 from mnist_cnn.reproduce.provenance import Provenance, is_recorded, of_stage
 
 import pytest
+import torch
 import yaml
+
+CPU = torch.device("cpu")
 
 PARAMS = """
 download: {dataset: MNIST}
@@ -51,18 +54,18 @@ def project(tmp_path, monkeypatch):
 
 
 def test_a_stage_can_depend_on_one_value_of_a_section(project):
-    origin = of_stage("tune")
+    origin = of_stage("tune", CPU)
     assert origin.inputs.params == {"tune": {"seed": 0}, "evaluate.threads": 1}
     assert origin.params() == {"seed": 0, "evaluate.threads": 1}
     files.write_text(project / "params.yaml", PARAMS.replace("test_size: 500", "test_size: 499"))
-    assert of_stage("tune").inputs == origin.inputs
+    assert of_stage("tune", CPU).inputs == origin.inputs
     files.write_text(project / "params.yaml", PARAMS.replace("threads: 1", "threads: 2"))
-    assert of_stage("tune").inputs.fingerprint != origin.inputs.fingerprint
+    assert of_stage("tune", CPU).inputs.fingerprint != origin.inputs.fingerprint
 
 
 @pytest.fixture
 def origin():
-    return of_stage("evaluate")
+    return of_stage("evaluate", CPU)
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_the_inputs_are_the_dependencies_of_the_stage(inputs, project):
 )
 def test_a_changed_dependency_changes_the_fingerprint(inputs, project, path, content):
     files.write_text(project / path, content)
-    assert of_stage("evaluate").inputs.fingerprint != inputs.fingerprint
+    assert of_stage("evaluate", CPU).inputs.fingerprint != inputs.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -109,12 +112,12 @@ def test_a_changed_dependency_changes_the_fingerprint(inputs, project, path, con
 )
 def test_any_other_change_keeps_the_fingerprint(inputs, project, path, content):
     files.write_text(project / path, content)
-    assert of_stage("evaluate").inputs.fingerprint == inputs.fingerprint
+    assert of_stage("evaluate", CPU).inputs.fingerprint == inputs.fingerprint
 
 
 def test_another_version_of_a_library_changes_the_fingerprint(inputs, monkeypatch):
     monkeypatch.setattr(provenance, "version", lambda _name: "0")
-    assert of_stage("evaluate").inputs.fingerprint != inputs.fingerprint
+    assert of_stage("evaluate", CPU).inputs.fingerprint != inputs.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -128,14 +131,14 @@ def test_another_version_of_a_library_changes_the_fingerprint(inputs, monkeypatc
 def test_the_cpu_is_an_input_unless_the_kernels_are_portable(monkeypatch, kernels, expected):
     monkeypatch.setattr(compute, "kernels", lambda: kernels)
     monkeypatch.setattr(provenance, "cpu", lambda: "Abacus 2000")
-    assert of_stage("evaluate").inputs.kernels == expected
+    assert of_stage("evaluate", CPU).inputs.kernels == expected
 
 
 def test_a_missing_input_is_an_error_that_names_the_command(project):
     (project / "data/MNIST/images").unlink()
     message = "^data/MNIST/images: missing; `dvc repro evaluate` runs the stages before$"
     with pytest.raises(UserError, match=message):
-        of_stage("evaluate")
+        of_stage("evaluate", CPU)
 
 
 def test_a_run_has_the_commit_the_patch_and_the_inputs(origin):

@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning.arithmetic import VARIABLE, Arithmetic, cpu, current, is_portable
@@ -13,6 +13,8 @@ from mnist_cnn.learning.arithmetic import VARIABLE, Arithmetic, cpu, current, is
 import numpy as np
 import torch
 from threadpoolctl import threadpool_info
+
+Device = Literal["cpu", "cuda", "auto"]
 
 PORTABLE_KERNELS = {
     "PyTorch": "AVX2",
@@ -23,13 +25,18 @@ PORTABLE_KERNELS = {
 }
 
 
-def device() -> torch.device:
-    """The GPU that CUDA finds, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device(choice: Device) -> torch.device:
+    """The device to compute on; for `auto`, a GPU if there is one.
+
+    Raises `UserError` for `cuda` if PyTorch finds no GPU.
+    """
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device: cuda, but PyTorch finds no GPU; set it to cpu")
+    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def configure(threads: int, arithmetic: Arithmetic | None = None) -> torch.device:
-    """Make this process compute the same bytes every time, and return the device to compute on.
+def configure(threads: int, arithmetic: Arithmetic | None = None) -> None:
+    """Make this process compute the same bytes every time.
 
     Args:
         threads: of PyTorch. They decide the order in which numbers are summed.
@@ -45,8 +52,9 @@ def configure(threads: int, arithmetic: Arithmetic | None = None) -> torch.devic
     # Deterministic mode also fills every new tensor with NaN, to expose reads of uninitialised
     # memory. That takes an eighth of the training time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Else convolutions of float32 on a GPU have the precision of TensorFloat-32.
+    torch.backends.cudnn.allow_tf32 = False
     _check(arithmetic or current())
-    return device()
 
 
 def _check(arithmetic: Arithmetic) -> None:

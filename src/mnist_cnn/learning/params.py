@@ -1,12 +1,14 @@
 """The sections `compute`, `model` and `train` of `params.yaml`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from mnist_cnn import networks
 from mnist_cnn.learning.arithmetic import Arithmetic
+from mnist_cnn.learning.compute import Device
+from mnist_cnn.learning.training import Precision
 from mnist_cnn.yaml_files import Section
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
@@ -27,6 +29,17 @@ class Compute(Section):
     arithmetic: Arithmetic
     """`portable`: the same bytes on every x86-64 CPU with AVX2 and FMA. `native`: the fastest
     kernels for the CPU, whose results differ between CPUs."""
+    device: Device
+    """`cpu`, `cuda` (a GPU), or `auto`: a GPU if there is one. A GPU gives other results, the same
+    twice on the same model."""
+    precision: Precision
+    """Of convolutions and matrix products in a training on a GPU. A CPU uses `float32`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.precision == "bfloat16" and self.device == "cpu":
+            raise ValueError("precision bfloat16 needs device cuda or auto")
+        return self
 
 
 def _check_network(name: str) -> str:

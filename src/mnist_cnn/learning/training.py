@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mnist_cnn import faults, networks
 from mnist_cnn.datasets.description import Form
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class DivergedError(FailedJobError):
@@ -64,6 +66,7 @@ def fit(
     *,
     epochs: int,
     seed: int,
+    precision: Precision = "float32",
     checkpoint: Path | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` in place, and yield the metrics of each epoch when it ends.
@@ -79,6 +82,7 @@ def fit(
         validation: the validation set, if any.
         epochs: the number of epochs.
         seed: of all random numbers.
+        precision: of convolutions and matrix products on a GPU; a CPU uses `float32`.
         checkpoint: the file for the state after each epoch. If it exists, training continues from
             it, and finished epochs are yielded again without computing. The caller must name it
             after all that determines the result, and delete it.
@@ -99,7 +103,9 @@ def fit(
     for number in range(len(history) + 1, epochs + 1):
         faults.point("epoch begun")
         torch.manual_seed(derive_seed(seed, number))
-        loss, accuracy = _train_epoch(model, hyperparameters, train, optimizer, scheduler)
+        loss, accuracy = _train_epoch(
+            model, hyperparameters, train, optimizer, scheduler, precision
+        )
         epoch = Epoch(number, loss, accuracy)
         if validation:
             loss, accuracy = validate(model, validation)
@@ -140,18 +146,20 @@ def _train_epoch(
     examples: Examples,
     optimizer: torch.optim.Optimizer,
     scheduler: LRScheduler,
+    precision: Precision,
 ) -> tuple[float, float]:
     """Train on every example once, in random order; return mean loss and accuracy."""
     model.train()
     loop = hyperparameters.loop
     device = examples.labels.device
+    half = device.type == "cuda" and precision == "bfloat16"
     loss_sum = torch.zeros((), device=device, dtype=torch.float64)
     correct = torch.zeros((), device=device, dtype=torch.int64)
     order = torch.randperm(len(examples.labels), device=device)
     for batch in order.split(loop.batch_size):
         images, labels = examples.select(batch)
         images = hyperparameters.augmentation(images)
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
             logits: Tensor = model(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=loop.label_smoothing)

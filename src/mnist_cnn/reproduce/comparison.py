@@ -8,19 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnist_cnn.errors import UserError
-from mnist_cnn.learning import compute, model
+from mnist_cnn.learning import model
 from mnist_cnn.reproduce import provenance, worktree
 from mnist_cnn.reproduce.run_record import RunRecord, TrialRecord
 
 import pandas as pd
+import torch
 
 
 def check_comparable(record: RunRecord, trial: TrialRecord | None) -> None:
     """Raise `UserError` if there is nothing to compare with, or if versions differ."""
     if record.status != "FINISHED" and not trial:
         raise UserError(f"run {record.run_id} is {record.status}: it has no result to compare with")
-    here = provenance.versions() | {"device": compute.device().type}
     for each in record.provenance:
+        device = each.inputs.device if torch.cuda.is_available() else "cpu"
+        here = provenance.versions() | {"device": device}
         then = each.inputs.versions | {"device": each.inputs.device}
         # Earlier versions recorded fewer libraries.
         if changes := _changes(then, {name: here[name] for name in then}):
@@ -36,9 +38,10 @@ def compare_environments(record: RunRecord) -> list[str]:
     lines = []
     for each in record.provenance:
         stage, then = each.inputs.stage, each.environment
-        # With portable arithmetic the CPU does not matter.
-        for key in ["gpu", "cpu"] if "CPU" in each.inputs.kernels else ["gpu"]:
-            if then[key] != here[key]:
+        # With portable arithmetic the CPU does not matter, nor does a GPU that was not used.
+        used = {"cpu": "CPU" in each.inputs.kernels, "gpu": each.inputs.device == "cuda"}
+        for key, was_used in used.items():
+            if was_used and then[key] != here[key]:
                 lines.append(f"{stage}: made on {key} {then[key]}; {here[key]} may differ")
         shared = then["packages"].keys() & here["packages"].keys()
         then_shared, here_shared = (

@@ -20,6 +20,8 @@ from mnist_cnn.learning import compute
 from mnist_cnn.learning.arithmetic import cpu
 from mnist_cnn.reproduce.git import Commit, current_commit
 
+import torch
+
 # The libraries that can change a result.
 _LIBRARIES = (
     "torch", "numpy", "scipy", "scikit-learn", "optuna", "cmaes", "matplotlib", "pillow",
@@ -41,7 +43,7 @@ class Inputs:
     device: str
     """`cpu` or `cuda`."""
     kernels: dict[str, str]
-    """Which kernels each library uses; and the CPU, unless they are portable."""
+    """Which kernels each library uses; and the CPU, unless they are portable, and the GPU."""
 
     @property
     def fingerprint(self) -> str:
@@ -88,8 +90,8 @@ class Provenance:
         return params
 
 
-def of_stage(stage: str) -> Provenance:
-    """The provenance of a stage that is about to run in the current folder.
+def of_stage(stage: str, device: torch.device) -> Provenance:
+    """The provenance of a stage that is about to run in the current folder, on a device.
 
     Raises `UserError` if an input of the stage is missing.
     """
@@ -103,8 +105,8 @@ def of_stage(stage: str) -> Provenance:
         params={name: param(params, name) for name in defined["params"]},
         files={str(path): md5_path(path) for path in paths},
         versions=versions(),
-        device=compute.device().type,
-        kernels=kernels(),
+        device=device.type,
+        kernels=kernels(device),
     )
     return Provenance(inputs, current_commit(), environment())
 
@@ -130,15 +132,18 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
 
 
-def kernels() -> dict[str, str]:
-    """The kernels that each library uses in this process; and the CPU, unless they are portable."""
+def kernels(device: torch.device) -> dict[str, str]:
+    """The kernels that each library uses; and the CPU, unless they are portable, and the GPU."""
     used = compute.kernels()
-    return used if used == compute.PORTABLE_KERNELS else used | {"CPU": cpu()}
+    if used != compute.PORTABLE_KERNELS:
+        used = used | {"CPU": cpu()}
+    gpu = compute.machine()["gpu"]
+    return used if device.type == "cpu" else used | {"GPU": gpu or "none"}
 
 
-def machine() -> dict[str, str]:
-    """All of the machine and its environment that can change a result."""
-    return versions() | kernels() | {"device": compute.device().type}
+def machine(device: torch.device) -> dict[str, str]:
+    """All of the machine and its environment that can change what is computed on a device."""
+    return versions() | kernels(device)
 
 
 def is_recorded(inputs: Inputs) -> bool:

@@ -18,11 +18,12 @@ import mnist_cnn
 from mnist_cnn import console
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
-from mnist_cnn.learning import arithmetic, compute
+from mnist_cnn.learning import arithmetic
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
 import ray
+import torch
 from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
@@ -32,13 +33,15 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-Machine = Callable[[], Mapping[str, str]]
-"""Describes what the calling process computes with. Processes with the same description compute
-the same results."""
+Machine = Callable[[torch.device], Mapping[str, str]]
+"""Describes what the calling process has to compute with on a device. Processes with the same
+description compute the same results."""
 
 
 @contextmanager
-def connect(workers: int | None, threads: int, machine: Machine) -> Iterator["Cluster"]:
+def connect(
+    workers: int | None, threads: int, device: torch.device, machine: Machine
+) -> Iterator["Cluster"]:
     """The cluster at `$RAY_ADDRESS`; if that is not set, a Ray that runs on this machine only.
 
     The code of this package and its arithmetic travel to the nodes. Their libraries do not.
@@ -46,6 +49,7 @@ def connect(workers: int | None, threads: int, machine: Machine) -> Iterator["Cl
     Args:
         workers: how many trials run at once at most; by default as many as there are cores for.
         threads: of each trial, for which it gets as many cores.
+        device: of each trial, which gets a whole GPU if it is one.
         machine: a node is used only if it gives the same there as here.
 
     Raises `UserError` if the cluster does not answer.
@@ -63,7 +67,7 @@ def connect(workers: int | None, threads: int, machine: Machine) -> Iterator["Cl
             runtime_env={
                 "py_modules": [str(Path(mnist_cnn.__file__).parent)],
                 "excludes": ["__pycache__"],
-                "env_vars": _environment(),
+                "env_vars": _environment(device),
             },
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -72,7 +76,7 @@ def connect(workers: int | None, threads: int, machine: Machine) -> Iterator["Cl
         cause = str(error).strip().splitlines()[0]
         raise UserError(f"Ray at {address or 'this machine'}: {cause}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces it
-    cluster = Cluster(workers, threads, machine)
+    cluster = Cluster(workers, threads, device, machine)
     try:
         yield cluster
     finally:
@@ -87,10 +91,10 @@ def _check_answer(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), timeout=10).close()
 
 
-def _environment() -> dict[str, str]:
+def _environment(device: torch.device) -> dict[str, str]:
     """The environment variables that fix the arithmetic, and the device, of a worker."""
     own = dict(os.environ.items() - arithmetic.environment_without_arithmetic().items())
-    return own if compute.device().type == "cuda" else own | {"CUDA_VISIBLE_DEVICES": ""}
+    return own if device.type == "cuda" else own | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class Cluster:
@@ -100,10 +104,12 @@ class Cluster:
     sends it along when the trial has to run again elsewhere.
     """
 
-    def __init__(self, workers: int | None, threads: int, machine: Machine) -> None:
-        self._threads = ThreadPoolExecutor(workers or 1000)  # Ray decides, unless told
-        self._cores = threads
-        self._machine, self._expected = machine, dict(machine())
+    def __init__(
+        self, workers: int | None, threads: int, device: torch.device, machine: Machine
+    ) -> None:
+        self._threads = ThreadPoolExecutor(workers or 1000)  # by default Ray sets the limit
+        self._cores, self._device = threads, device
+        self._machine, self._expected = machine, dict(machine(device))
         self._objectives: dict[ObjectiveFunction, _Shared] = {}
         self._refused: set[str] = set()
         self._running: set[ray.ObjectRefGenerator[bytes | Trial | _Refusal]] = set()
@@ -152,14 +158,14 @@ class Cluster:
         others = ",".join(sorted(self._refused))
         run = _run_task.options(
             num_cpus=self._cores,
-            num_gpus=int(self._expected.get("device") == "cuda"),
+            num_gpus=int(self._device.type == "cuda"),
             label_selector={"ray.io/node-id": f"!in({others})"} if others else None,
         )
         task = replace(task, objective=self._objectives[task.objective])
         with self._lock:
             if self._closed:
                 raise TaskCancelledError
-            reference = run.remote(task, state, self._machine, self._expected)
+            reference = run.remote(task, state, self._device, self._machine, self._expected)
             steps = cast("ray.ObjectRefGenerator[bytes | Trial | _Refusal]", reference)
             self._running.add(steps)
         try:
@@ -206,10 +212,14 @@ class _Refusal:
 # Not repeated by Ray, which would begin without the checkpoint.
 @ray.remote(num_returns="streaming", max_retries=0)
 def _run_task(
-    task: Task, state: bytes | None, machine: Machine, expected: Mapping[str, str]
+    task: Task,
+    state: bytes | None,
+    device: torch.device,
+    machine: Machine,
+    expected: Mapping[str, str],
 ) -> Iterator[bytes | Trial | _Refusal]:
     """Run a task on a node: yield the state after each epoch, then the trial."""
-    found = machine()
+    found = machine(device)
     if found != expected:
         node = ray.get_runtime_context().get_node_id()
         yield _Refusal(node, ray.util.get_node_ip_address(), _difference(found, expected))

@@ -10,33 +10,52 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import mnist_cnn
 
+import torch
 from joblib import cpu_count
 from torch import multiprocessing
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 T = TypeVar("T")
 
 _FOLDER = str(Path(mnist_cnn.__file__).parents[1])
 
 
-def default_size(threads: int) -> int:
-    """How many processes with so many threads each this machine has cores for, 1 or more."""
+# An estimate of what a process needs of a GPU, with what CUDA itself takes. Not measured yet.
+_GPU_MEMORY = 2**30
+
+
+def gpus(device: torch.device) -> int:
+    """How many GPUs trials on this device can use; 0 for a CPU."""
+    return torch.cuda.device_count() if device.type == "cuda" else 0
+
+
+def default_size(threads: int, device: torch.device) -> int:
+    """How many processes this machine has cores, and GPUs memory, for; 1 or more.
+
+    Args:
+        threads: of each process.
+        device: of each process.
+    """
     cores: int = cpu_count()  # respects the limits of a container
-    return max(1, cores // threads)
+    room = [torch.cuda.mem_get_info(gpu)[0] // _GPU_MEMORY for gpu in range(gpus(device))]
+    return max(1, min(cores // threads, sum(room))) if room else max(1, cores // threads)
 
 
 @contextmanager
-def process_pool(size: int) -> Iterator[Executor]:
-    """An executor with `size` processes.
+def process_pool(size: int, gpus: int = 0) -> Iterator[Executor]:
+    """An executor with `size` processes, each of which uses one of so many GPUs.
 
     If a process dies, for example because memory runs out, all running tasks raise
     `BrokenProcessPool`; tasks submitted later run in new processes. If the block raises, the
     processes are terminated at once.
     """
-    with _RestartingPool(size) as executor:
+    with _RestartingPool(size, gpus) as executor:
         try:
             yield executor
         except BaseException:
@@ -50,13 +69,14 @@ def process_pool(size: int) -> Iterator[Executor]:
 class _RestartingPool(Executor):
     """A process pool that is replaced when it breaks."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, gpus: int) -> None:
+        self._size, self._gpus = size, gpus
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
-        return ProcessPoolExecutor(self._size, context, initializer=_prepare_worker)
+        started = context.Value("i", 0)
+        return ProcessPoolExecutor(self._size, context, _prepare_worker, (started, self._gpus))
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         with _this_package_first():
@@ -85,8 +105,13 @@ def _this_package_first() -> Iterator[None]:
         sys.path.remove(_FOLDER)
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(started: "Synchronized[int]", gpus: int) -> None:
     sys.path.remove(_FOLDER)
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % gpus]
     # A terminal sends Ctrl-C to every process; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

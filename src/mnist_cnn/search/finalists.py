@@ -13,7 +13,7 @@ from typing import Any
 
 from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import FailedJobError
-from mnist_cnn.learning import compute, model, training
+from mnist_cnn.learning import model, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
 from mnist_cnn.search import running
@@ -22,6 +22,7 @@ from mnist_cnn.search.running import Executor
 from mnist_cnn.search.summary import ranked
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
+import torch
 from optuna.trial import TrialState, create_trial
 
 
@@ -151,6 +152,7 @@ def predictions(
     network: str,
     form: Form,
     validation: Examples,
+    device: torch.device,
     checkpoints: Path,
 ) -> list[dict[str, Any]]:
     """What the networks of a finalist predict: a row for each validation image.
@@ -160,7 +162,8 @@ def predictions(
         tune: for the fixed hyperparameters.
         network: the name of its module.
         form: that of the data set.
-        validation: the validation set.
+        validation: the validation set, on the CPU.
+        device: the device to compute on.
         checkpoints: the folder that `train` had.
 
     Returns:
@@ -168,10 +171,10 @@ def predictions(
         network of each seed as `seed_0`, `seed_1`, …
     """
     hyperparameters = parse(tune.hyperparameters | finalist.trial.hyperparameters, network)
-    images = validation.images.to(compute.device())
+    images = validation.images.to(device)
     columns = {}
     for seed in range(len(finalist.trainings)):
-        trained = training.build(hyperparameters, form, seed=0).to(images.device)
+        trained = training.build(hyperparameters, form, seed=0).to(device)
         training.restore(trained, _checkpoint(checkpoints, finalist.trial.number, seed))
         columns[f"seed_{seed}"] = model.predict(trained, images).argmax(1).tolist()
     rows = zip(*columns.values(), strict=True)

@@ -14,9 +14,10 @@ from typing import Any, Literal, cast
 
 from mnist_cnn.datasets.description import Form
 from mnist_cnn.learning import compute
+from mnist_cnn.learning.compute import Device
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
-from mnist_cnn.learning.training import Epoch, build, fit
+from mnist_cnn.learning.training import Epoch, Precision, build, fit
 from mnist_cnn.search import algorithms
 from mnist_cnn.search.params import Objective, Tune
 
@@ -74,21 +75,25 @@ def train_network(
     checkpoint: Path | None,
     *,
     tune: Tune,
+    device: Device,
+    precision: Precision,
     network: str,
     form: Form,
     train: Examples,
     validation: Examples,
 ) -> Iterator[Epoch]:
     """The objective of this project: train a network with these and the fixed hyperparameters."""
-    device = compute.configure(tune.threads)
+    compute.configure(tune.threads)
+    where = compute.device(device)
     complete = parse(tune.hyperparameters | hyperparameters, network)
     return fit(
-        build(complete, form, seed).to(device),
+        build(complete, form, seed).to(where),
         complete,
-        train.to(device),
-        validation.to(device),
+        train.to(where),
+        validation.to(where),
         epochs=epochs,
         seed=seed,
+        precision=precision,
         checkpoint=checkpoint,
     )
 
