@@ -13,6 +13,7 @@ from clone import (
     RUNS,
     logged_once,
     make_clone,
+    name_of,
     read_until,
     runs_of,
     same_results,
@@ -68,7 +69,7 @@ def test_what_a_lost_server_missed_is_logged_by_the_next_run(searching, tmp_path
     with mlflow_server(tmp_path, port) as address:
         searching.start("python", "src/tune.py", EPOCHS="epochs.log").communicate(timeout=120)
         runs = runs_of(MlflowClient(address))
-        assert sorted(run.info.run_name for run in runs) == [n for n in RUNS if n != "train"]
+        assert sorted(name_of(run) for run in runs) == [n for n in RUNS if n != "train"]
         logged_once(MlflowClient(address), runs)
     assert searching.read("reports/tune/trials.csv") == trials
     assert searching.read("epochs.log") == epochs
@@ -105,7 +106,7 @@ def test_a_search_in_which_every_trial_fails_starts_again(searching):
         assert len(errors) == 1
         assert "all 6 trials failed" in errors[0]
         assert "Traceback" not in failed.stdout + failed.stderr
-        studies = [run for run in searching.runs() if run.info.run_name == "tune"]
+        studies = [run for run in searching.runs() if name_of(run) == "tune"]
         assert [run.info.status for run in studies] == ["FAILED"] * attempts
 
 
@@ -137,8 +138,8 @@ def test_two_clones_at_once_share_their_stores(clone, tmp_path):
         same_results(each, clone)
     client = MlflowClient(stores["MLFLOW_TRACKING_URI"])
     runs = runs_of(client)
-    assert sorted(run.info.run_name for run in runs) == sorted(2 * RUNS)
-    trained = [run for run in runs if run.info.run_name == "train"]
+    assert sorted(name_of(run) for run in runs) == sorted(2 * RUNS)
+    trained = [run for run in runs if name_of(run) == "train"]
     assert all("test_accuracy" in run.data.metrics for run in trained)
     assert len(client.search_model_versions("name = 'mnist-cnn'")) == 2
     assert client.get_model_version_by_alias("mnist-cnn", "champion")

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from clone import RUNS, logged_once, make_clone, runs_of, same_results
+from clone import RUNS, logged_once, make_clone, name_of, runs_of, same_results
 from mlflow import MlflowClient
 from postgres import serve_postgres
 from server import free_port, serve
@@ -38,7 +38,7 @@ def test_clones_at_once_have_their_own_runs_and_share_one_champion(clone, stores
         same_results(each, clone)
     client = MlflowClient(stores["MLFLOW_TRACKING_URI"])
     runs = runs_of(client)
-    names = Counter(run.info.run_name for run in runs)
+    names = Counter(name_of(run) for run in runs)
     # Identical weights continue the latest run that made them.
     assert names == dict.fromkeys(RUNS, CLONES)
     logged_once(client, runs)

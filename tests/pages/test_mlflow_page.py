@@ -1,9 +1,10 @@
 """What this project puts on MLflow's pages is readable there: trials, notes, plots, card, model."""
 
+import re
 import shutil
 
 import pytest
-from clone import PARAMS
+from clone import PARAMS, name_of
 from playwright.sync_api import expect
 from server import MAKE, free_port, serve
 
@@ -32,12 +33,16 @@ def table(page, ui):
 
 
 def row(page, name):
-    return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+    return page.get_by_role("row").filter(has=link(page, name))
+
+
+def link(page, name):
+    return page.get_by_role("link", name=re.compile(f"^{name} "))
 
 
 def open_run(page, name, tab):
-    page.get_by_role("link", name=name, exact=True).click()
-    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    link(page, name).click()
+    expect(page.get_by_role("heading", name=re.compile(f"^{name} "))).to_be_visible()
     page.get_by_role("tab", name=tab).click()
 
 
@@ -78,7 +83,7 @@ def test_the_interactive_plots_of_a_study_need_no_internet(table):
 
 
 def test_the_registered_model_is_the_champion(table, clone):
-    (run,) = [run for run in clone.runs()[::-1] if run.info.run_name == "train"][:1]
+    (run,) = [run for run in clone.runs()[::-1] if name_of(run) == "train"][:1]
     table.get_by_role("link", name="Model registry").click()
     table.get_by_role("dialog").get_by_role("button", name="Close").click()  # MLflow's news
     table.get_by_role("main").get_by_role("link", name="mnist-cnn").click()

@@ -8,7 +8,7 @@ from mnist_cnn import params
 from mnist_cnn.learning.hyperparameters import parse
 
 import pytest
-from clone import PARAMS_FILE, ROOT, Clone, make_clone
+from clone import PARAMS_FILE, ROOT, Clone, make_clone, name_of
 from drawings import draw
 from dvc.utils.hydra import apply_overrides
 from server import MAKE
@@ -67,7 +67,7 @@ def run_experiment(clone, name):
 def runs_of(project, experiment):
     """The runs of an experiment, by name."""
     runs = (run for run in project.runs() if run.data.tags["dvc.experiment"] == experiment)
-    return {run.info.run_name: run for run in runs}
+    return {name_of(run): run for run in runs}
 
 
 @pytest.fixture(scope="module")

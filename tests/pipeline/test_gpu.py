@@ -7,7 +7,7 @@ from mnist_cnn.learning.hyperparameters import parse
 
 import pytest
 import torch
-from clone import make_clone, same_results
+from clone import make_clone, name_of, same_results
 from described import FORM
 
 GPU = torch.cuda.is_available()
@@ -93,7 +93,7 @@ def test_the_pipeline_gives_the_same_results_for_any_number_of_workers(tmp_path)
         recorded = json.loads(file.read_text())
         assert recorded["device"] == "cuda"
         assert recorded["kernels"]["GPU"] == torch.cuda.get_device_name()
-    (run,) = [run for run in first.runs() if run.info.run_name == "train"]
+    (run,) = [run for run in first.runs() if name_of(run) == "train"]
     first.run("python", "src/reproduce.py", run.info.run_id)
 
 

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 import torch
 import yaml
-from clone import PARAMS, RUNS, Clone, make_clone, same_results
+from clone import PARAMS, RUNS, Clone, make_clone, name_of, same_results
 from server import MAKE
 
 
@@ -25,8 +25,8 @@ def client(clone):
 def runs(clone):
     """The runs of the clone, by name."""
     found = clone.runs()
-    assert sorted(run.info.run_name for run in found) == RUNS
-    return {run.info.run_name: run for run in found}
+    assert sorted(name_of(run) for run in found) == RUNS
+    return {name_of(run): run for run in found}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from mnist_cnn.search.study import from_frozen_trial
 import boto3
 import optuna
 import pytest
-from clone import ROOT, RUNS, Clone, make_clone, read_until, runs_of, same_results
+from clone import ROOT, RUNS, Clone, make_clone, name_of, read_until, runs_of, same_results
 from drawings import draw
 from mlflow import MlflowClient
 from postgres import serve_postgres
@@ -68,7 +68,7 @@ def test_a_search_continues_after_the_server_was_restarted(clone, postgres, stor
 
     same_results(project, clone)
     client = MlflowClient(stores["MLFLOW_TRACKING_URI"])
-    assert sorted(run.info.run_name for run in runs_of(client)) == RUNS
+    assert sorted(name_of(run) for run in runs_of(client)) == RUNS
     (study,) = optuna.get_all_study_summaries(stores["OPTUNA_STORAGE"])
     stored = optuna.load_study(study_name=study.study_name, storage=stores["OPTUNA_STORAGE"])
     assert [from_frozen_trial(trial).number for trial in stored.trials] == list(range(6))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from clone import RUNS, kill_at, logged_once, make_clone, read_until, runs_of, survives
+from clone import RUNS, kill_at, logged_once, make_clone, name_of, read_until, runs_of, survives
 from mlflow import MlflowClient
 from server import free_port, mlflow_server
 
@@ -36,7 +36,7 @@ def test_an_interrupted_search_prints_how_to_continue(searching):
     assert process.returncode == 1
     assert errors.strip() == "interrupted; run the same command to continue"
     runs = searching.runs()
-    assert {run.info.status for run in runs if run.info.run_name == "tune"} == {"KILLED"}
+    assert {run.info.status for run in runs if name_of(run) == "tune"} == {"KILLED"}
 
 
 def test_failed_trials_are_recorded_with_their_cause(searching):
@@ -80,5 +80,5 @@ def test_a_search_continues_without_its_server_and_logs_later(searching, tmp_pat
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
         runs = runs_of(MlflowClient(address))
-        assert sorted(run.info.run_name for run in runs) == [n for n in RUNS if n != "train"]
+        assert sorted(name_of(run) for run in runs) == [n for n in RUNS if n != "train"]
         logged_once(MlflowClient(address), runs)

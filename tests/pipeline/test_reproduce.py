@@ -12,7 +12,7 @@ from mnist_cnn.files import md5
 
 import pytest
 import torch
-from clone import ROOT, Clone
+from clone import ROOT, Clone, name_of
 
 # What a model's run has.
 FILES = [
@@ -73,7 +73,7 @@ def state(project):
 
 def latest(project, name):
     """The id of the latest run with a name."""
-    return [run.info.run_id for run in project.runs() if run.info.run_name == name][-1]
+    return [run.info.run_id for run in project.runs() if name_of(run) == name][-1]
 
 
 def reproduce(project, *arguments, check=True, **variables):

@@ -171,14 +171,14 @@ def survives(clone: Clone, undisturbed: Clone) -> dict[str, int]:
     same_results_and_runs(clone, undisturbed)
 
     client, runs = clone.mlflow, clone.runs()
-    statuses = {run.info.run_name: run.info.status for run in runs}
+    statuses = {name_of(run): run.info.status for run in runs}
     assert statuses["tune"] == statuses["train"] == "FINISHED"
     (version,) = client.search_model_versions("name = 'mnist-cnn'")
     champion = client.get_model_version_by_alias("mnist-cnn", "champion")
     assert champion.version == version.version
     state = clone.folder.glob("models/checkpoints/*")
     assert [path for path in state if path.suffix != ".lock"] == []
-    (train,) = [run.info for run in runs if run.info.run_name == "train"]
+    (train,) = [run.info for run in runs if name_of(run) == "train"]
     query = f"source_run_id = '{train.run_id}'"
     assert len(client.search_logged_models([train.experiment_id], query)) == 1
 
@@ -186,6 +186,11 @@ def survives(clone: Clone, undisturbed: Clone) -> dict[str, int]:
     saved = Counter(line for line in lines if line != "begun")
     assert set(saved.values()) == {1}, "a finished epoch was computed again"
     return {"epochs needed": len(saved), "epochs cut short": lines.count("begun") - len(saved)}
+
+
+def name_of(run: Run) -> str:
+    """The name of a run without the label that says from which job or experiment it is."""
+    return run.info.run_name.partition(" ")[0]
 
 
 def runs_of(client: MlflowClient) -> list[Run]:
@@ -203,7 +208,7 @@ def same_results(clone: Clone, undisturbed: Clone) -> None:
 def same_results_and_runs(clone: Clone, undisturbed: Clone) -> None:
     """Assert that a clone has the results of an undisturbed one, and each run once."""
     same_results(clone, undisturbed)
-    assert sorted(run.info.run_name for run in clone.runs()) == RUNS
+    assert sorted(name_of(run) for run in clone.runs()) == RUNS
     logged_once(clone.mlflow, clone.runs())
 
 
@@ -211,7 +216,7 @@ def logged_once(client: MlflowClient, runs: list[Run]) -> None:
     """Assert that all runs have ended, and that each epoch was logged once."""
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
     for run in runs:
-        if run.info.run_name != "tune":
+        if name_of(run) != "tune":
             points = client.get_metric_history(run.info.run_id, "train_loss")
-            assert points, run.info.run_name
+            assert points, name_of(run)
             assert [point.step for point in points] == list(range(1, len(points) + 1))

@@ -68,7 +68,7 @@ def test_a_run_has_the_name_of_its_stage_its_tags_and_its_parameters(store, monk
         run.log_params({"seed": 0, "sampler": {"name": "tpe", "nested": {"key": 1}}})
         assert mlflow.active_run().info.run_id == run.id
     logged = store.get_run(run.id)
-    assert (logged.info.run_name, logged.info.status) == ("train", "FINISHED")
+    assert (logged.info.run_name, logged.info.status) == ("train article", "FINISHED")
     assert logged.data.params == {"seed": "0", "sampler.name": "tpe", "sampler.nested.key": "1"}
     expected = {"stage": "train", "job": "train-1", "fingerprint": "abc"}
     assert logged.data.tags.items() >= (expected | {"dvc.experiment": "article"}).items()
@@ -250,7 +250,7 @@ def test_a_trial_is_a_nested_run(store, state, error, status):
         run.log_dataset("MNIST", "train", EXAMPLES, Path("images"))
         run.log_trial(trial(7, state, error), make_tune(hyperparameters={"dropout": 0.5}))
     (child,) = children(store, run)
-    assert (child.info.run_name, child.info.status) == ("trial-007", status)
+    assert (child.info.run_name, child.info.status) == ("trial-007 1", status)
     assert (child.info.start_time, child.info.end_time) == (100_000, 103_000)
     assert child.data.params == {"dropout": "0.5", "learning_rate": "0.1"}
     expected = {"stage": "trial", "state": state, "git.commit": "abc", "dataset": "MNIST"}
@@ -287,8 +287,8 @@ def test_each_training_of_a_finalist_is_a_nested_run(store):
         for _ in range(2):
             run.log_finalist(Finalist(trial(7), trainings), make_tune())
     logged = {child.info.run_name: child for child in children(store, run)}
-    assert sorted(logged) == ["finalist-007-0", "finalist-007-1", "trial-007"]
-    complete, failed = logged["finalist-007-0"], logged["finalist-007-1"]
+    assert sorted(logged) == ["finalist-007-0 1", "finalist-007-1 1", "trial-007 1"]
+    complete, failed = logged["finalist-007-0 1"], logged["finalist-007-1 1"]
     expected = {"stage": "finalist", "trial": "7", "seed": "0", "state": "complete"}
     assert complete.data.tags.items() >= expected.items()
     assert complete.data.tags["mlflow.note.content"].startswith(

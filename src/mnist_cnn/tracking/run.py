@@ -200,10 +200,11 @@ class Run:
             client.delete_run(child.info.run_id)
         milliseconds = [round(1000 * moment) for moment in trial.times]
         parent = client.get_run(self.id)
+        _, _, label = parent.info.run_name.partition(" ")
         child = client.create_run(
             parent.info.experiment_id,
             start_time=milliseconds[0],
-            run_name=name,
+            run_name=f"{name} {label}",
             tags={tag: parent.data.tags[tag] for tag in _SHARED_TAGS if tag in parent.data.tags}
             | known
             | {"state": trial.state},
@@ -249,18 +250,20 @@ class Run:
 def resume_run(stage: str, job: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """Open the run of a job: the existing one, or a new one.
 
-    It ends FINISHED, KILLED after Ctrl-C, or FAILED after another exception.
+    It ends FINISHED, KILLED after Ctrl-C, or FAILED after another exception. Its name is that of
+    the stage, and that of the DVC experiment or the first digits of the job's fingerprint.
 
     Args:
-        stage: becomes the name of the run.
-        job: the unique name of the job.
+        stage: the name of the stage.
+        job: the unique name of the job, `stage-fingerprint-suffix`.
         tags: of the run.
     """
     tags = {**tags, "stage": stage, "job": job, "workspace": _workspace()}
+    label = job.removeprefix(f"{stage}-")[:7]
     if experiment := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.experiment"] = experiment
+        label = tags["dvc.experiment"] = experiment
     open_experiment()
-    with _activate(find_runs(f"tags.job = '{job}'"), stage, tags) as run:
+    with _activate(find_runs(f"tags.job = '{job}'"), f"{stage} {label}", tags) as run:
         yield run
 
 
@@ -277,7 +280,8 @@ def resume_run_by_output(path: Path, stage: str) -> Iterator[Run]:
     tags = {"stage": stage, f"md5 {path}": md5(path)}
     if found and (ended := found[0].info.end_time):
         tags["ended"] = found[0].data.tags.get("ended", str(ended))
-    with _activate(found, stage, tags, finished=True) as run:
+    name = found[0].info.run_name if found else f"{stage} {md5(path)[:7]}"
+    with _activate(found, name, tags, finished=True) as run:
         run.log_outputs(path)
         yield run
 
