@@ -42,7 +42,7 @@ def ends_as_in_one_process(search):
 
 
 def test_a_node_is_lost_and_another_is_added_in_the_middle_of_a_search(cluster, tmp_path):
-    nodes = [cluster.add_node() for _ in range(2)]
+    nodes = [cluster.add_node() for _ in range(3)]
     log = tmp_path / "epochs.log"
     search = start_search(cluster, log, seconds=1)
     wait_until(lambda: log.exists() and len(log.read_text().splitlines()) >= 4)
@@ -76,6 +76,14 @@ def test_a_node_with_another_library_is_not_used(cluster, tmp_path):
     cluster.add_node()
     lines = ends_as_in_one_process(start_search(cluster, tmp_path / "epochs.log"))
     assert set(lines) <= {f"node 10.99.0.2 is not used: {refused}"}
+
+
+def test_a_search_waits_for_a_first_node(cluster, tmp_path):
+    search = start_search(cluster, tmp_path / "epochs.log")
+    line = search.stdout.readline()
+    assert line == "no node of the Ray cluster has room for a trial (CPUs: 1); waiting\n"
+    cluster.add_node()
+    assert ends_as_in_one_process(search) == []
 
 
 def test_a_search_ends_when_it_is_interrupted(cluster, tmp_path):

@@ -77,6 +77,8 @@ def connect(
         raise UserError(f"Ray at {address or 'this machine'}: {cause}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces it
     cluster = Cluster(workers, threads, device, machine)
+    if not _nodes(threads):
+        console.warn(f"no node of the Ray cluster has room for a trial (CPUs: {threads}); waiting")
     try:
         yield cluster
     finally:
@@ -89,6 +91,15 @@ def _check_answer(address: str) -> None:
     parts = urlsplit(address if "://" in address else f"//{address}")
     if parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), timeout=10).close()
+
+
+def _nodes(cores: int) -> set[str]:
+    """The ids of the nodes of the cluster that have so many cores."""
+    return {
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= cores
+    }
 
 
 def _environment(device: torch.device) -> dict[str, str]:
@@ -150,6 +161,8 @@ class Cluster:
                 raise BrokenExecutor(str(error)) from error
             except RayTaskError as error:
                 raise error.cause from None
+            except RayError as error:
+                raise UserError(f"Ray: {error}; run the same command to continue") from error
 
     def _steps(self, task: Task) -> Iterator["bytes | Trial | _Refusal"]:
         """Run a task on some node, from its last checkpoint."""
@@ -181,12 +194,7 @@ class Cluster:
             if refusal.node not in self._refused:
                 self._refused.add(refusal.node)
                 console.warn(f"node {refusal.address} is not used: {refusal.reason}")
-        able = {
-            node["NodeID"]
-            for node in ray.nodes()
-            if node["Alive"] and node["Resources"].get("CPU", 0) >= self._cores
-        }
-        if able <= self._refused:
+        if _nodes(self._cores) <= self._refused:
             raise UserError(f"no node of the Ray cluster can be used: {refusal.reason}")
 
 
