@@ -121,6 +121,25 @@ def test_a_locked_storage_is_reported_in_one_line(expected, storage, tmp_path):
     assert trials_table(run_search(study=study)) == expected
 
 
+@pytest.mark.parametrize(
+    ("schema", "advice"),
+    [
+        ("v2.6.0.a", "`optuna storage upgrade --storage '{}'` or name another in OPTUNA_STORAGE"),
+        ("v99.0.0.a", "name another in OPTUNA_STORAGE"),
+    ],
+)
+def test_a_storage_of_another_version_of_optuna_is_reported_in_one_line(
+    storage, tmp_path, schema, advice
+):
+    open_study("test", storage, "maximize")
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [schema])
+    with pytest.raises(stores.StoreError) as error:
+        open_study("test", storage, "maximize")
+    version = f"the tables of another version than Optuna {optuna.__version__}"
+    assert str(error.value) == f"Optuna's storage: {version}; {advice.format(storage)}"
+
+
 class MemoryLimit(SerialExecutor):
     """Kills the process of each trial once, and at high learning rates every time."""
 

@@ -21,6 +21,7 @@ from mnist_cnn.search.proposals import STATES, Proposals
 from mnist_cnn.search.running import Executor, Running
 from mnist_cnn.search.space import suggest
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial, study_in_memory
+from mnist_cnn.stores import StoreError
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -33,14 +34,25 @@ _storage_errors = partial(stores.store_errors, "Optuna's storage", StorageIntern
 
 @_storage_errors()
 def open_study(name: str, storage: str, direction: str) -> optuna.Study:
-    """The study `mnist-cnn-{name}` in a storage; created if it does not exist."""
-    with stores.creation_lock(storage):
-        return optuna.create_study(
-            storage=storage,
-            study_name=f"mnist-cnn-{name}",
-            direction=direction,
-            load_if_exists=True,
-        )
+    """The study `mnist-cnn-{name}` in a storage; created if it does not exist.
+
+    Raises `StoreError` if the storage has the tables of another version of Optuna.
+    """
+    try:
+        with stores.creation_lock(storage):
+            return optuna.create_study(
+                storage=storage,
+                study_name=f"mnist-cnn-{name}",
+                direction=direction,
+                load_if_exists=True,
+            )
+    except RuntimeError as error:
+        # Optuna's advice has no address, and for a newer storage another version of Optuna.
+        upgrade = f"`optuna storage upgrade --storage '{stores.hide_password(storage)}'` or "
+        raise StoreError(
+            f"Optuna's storage: the tables of another version than Optuna {optuna.__version__}; "
+            f"{upgrade if 'storage upgrade' in str(error) else ''}name another in OPTUNA_STORAGE"
+        ) from error
 
 
 def search(
