@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from mnist_cnn import stores
 from mnist_cnn.errors import UserError
@@ -366,6 +368,22 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch):
     mlflow.set_tracking_uri(None)
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_an_answer_that_is_a_web_page_is_an_error_of_one_line(monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        endpoint = "/api/2.0/mlflow/experiments/get-by-name"
+        with pytest.raises(stores.StoreError) as error, train():
+            pass
+        server.shutdown()
+    mlflow.set_tracking_uri(None)
+    assert str(error.value) == (
+        f"MLflow's store {address}: API request to endpoint {endpoint} failed with error code "
+        "404 != 200; a server of MLflow 3.0 or later is needed"
+    )
 
 
 @pytest.mark.usefixtures("store")

@@ -30,7 +30,16 @@ def store_errors() -> Iterator[None]:
     """Raise `stores.StoreError` for errors of MLflow's store."""
     uri = stores.hide_password(stores.tracking_uri())
     with stores.store_errors(f"MLflow's store {uri}", MlflowException):
-        yield
+        try:
+            yield
+        except MlflowException as error:
+            # What is no JSON is a web page: of a proxy, or of a server without this endpoint.
+            reason, page, _ = error.message.partition(". Response body:")
+            if not page:
+                raise
+            if "error code 404" in reason:
+                reason += "; a server of MLflow 3.0 or later is needed"
+            raise MlflowException(reason) from error
 
 
 def find_runs_by_output(path: Path, stage: str) -> list[entities.Run]:
