@@ -17,10 +17,9 @@ STAGES = ["download", "tune", "train", "evaluate"]
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
-    """The files of the last commit."""
-    archive = subprocess.run(
-        ["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True
-    ).stdout
+    """The files of the last commit, as git under Windows would write them."""
+    command = ["git", "-c", "core.autocrlf=true", "archive", "HEAD"]
+    archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     folder = tmp_path_factory.mktemp("committed")
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive, check=True)
     return folder
