@@ -60,14 +60,14 @@ def _reproduce(options: argparse.Namespace) -> tuple[dict[str, list[str]], bool]
         last, commit = inputs[-1], record.commit
 
         folder = options.keep or Path(scratch, "worktree")
-        with worktree.worktree(last, commit, folder, keep=bool(options.keep)):
-            worktree.restore(folder, inputs)
-            console.write(f"in {folder}, with separate stores:")
-            computed = worktree.repro(folder, last.stage, force=options.force)
+        with worktree.worktree(last, commit, folder, keep=bool(options.keep)) as project:
+            worktree.restore(project, inputs)
+            console.write(f"in {project}, with separate stores:")
+            computed = worktree.repro(project, last.stage, force=options.force)
             for each in inputs:
-                for name in worktree.changed_inputs(each, folder):
+                for name in worktree.changed_inputs(each, project):
                     console.write(f"{name} is not what {each.stage} used")
-            differences = comparison.compare_run(record, trial, folder)
+            differences = comparison.compare_run(record, trial, project)
     return differences, computed
 
 

@@ -169,6 +169,29 @@ def test_differences_are_reported_with_their_size(project, tmp_path):
     project.run("git", "worktree", "remove", "--force", str(tmp_path / "rebuilt"))
 
 
+def test_a_run_is_rebuilt_if_the_project_is_a_folder_of_its_repository(clone, tmp_path):
+    folder = tmp_path / "repository/a project"
+    shutil.copytree(clone.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    project = Clone(folder)
+    project.run("git", "init", "--quiet", "..")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "project")
+    project.set_params({"train": {"seed": 1}})
+    (folder / "src/new.py").write_text('"""Not committed."""\n')
+    project.run("dvc", "repro")
+    run = latest(project, "train")
+    project.run("git", "add", "dvc.lock", "reports")
+    project.run("git", "commit", "--quiet", "--message", "results")
+    project.run("git", "rm", "--quiet", "dvc.lock")
+
+    output = reproduce(project, run).stdout
+
+    assert "changes: a project/params.yaml, a project/src/new.py" in output
+    assert "nothing was computed" in output
+    assert f"all {sum(len([*folder.glob(pattern)]) for pattern in FILES)} are the same" in output
+    assert project.run("git", "worktree", "list").stdout.count("\n") == 1
+
+
 def test_interrupted_it_leaves_nothing_behind(project, tmp_path):
     process = project.start(
         "python", "src/reproduce.py", project.committed, "--force", TMPDIR=str(tmp_path)

@@ -38,14 +38,16 @@ _GRACE_PERIOD = 20  # seconds for stages to end after SIGTERM
 
 
 @contextmanager
-def worktree(inputs: Inputs, commit: Commit, folder: Path, *, keep: bool) -> Iterator[None]:
+def worktree(inputs: Inputs, commit: Commit, folder: Path, *, keep: bool) -> Iterator[Path]:
     """A worktree of a commit and its patch in a new folder, removed afterwards unless kept.
+
+    Yields the folder of the project in it, which may be a folder of its repository.
 
     Raises `UserError` if this clone does not have the commit, or if commit and patch do not have
     the sources and parameters of the stage.
     """
-    if _run("git", "rev-parse", "--show-prefix").stdout.strip():
-        raise UserError("the project is not the root of its git repository")
+    prefix = _run("git", "rev-parse", "--show-prefix").stdout.decode().rstrip("\n")
+    project = folder / prefix
     if (
         not re.fullmatch("[0-9a-f]{40,64}", commit.revision)
         or _run("git", "cat-file", "-e", f"{commit.revision}^{{commit}}", check=False).returncode
@@ -53,15 +55,17 @@ def worktree(inputs: Inputs, commit: Commit, folder: Path, *, keep: bool) -> Ite
         raise UserError(f"commit {commit.revision} is not in this clone; try `git fetch`")
     try:
         _run("git", "worktree", "add", "--quiet", "--detach", str(folder), commit.revision)
+        if not project.is_dir():
+            raise UserError(f"commit {commit.revision} has no folder {prefix}")
         if commit.patch:
             _run("git", "apply", "--whitespace=nowarn", "-", folder=folder, stdin=commit.patch)
-        changed = [name for name in changed_inputs(inputs, folder) if name.startswith(_SOURCES)]
+        changed = [name for name in changed_inputs(inputs, project) if name.startswith(_SOURCES)]
         if changed:
             raise UserError(
                 f"commit {commit.revision} and the recorded patch do not have what {inputs.stage} "
                 f"was made from: {', '.join(changed)}"
             )
-        yield
+        yield project
     finally:
         if not keep:
             _run("git", "worktree", "remove", "--force", str(folder), check=False)
@@ -74,7 +78,7 @@ def restore(folder: Path, inputs: Sequence[Inputs]) -> None:
     It may be in the working tree, in the history or in DVC's cache.
 
     Args:
-        folder: the worktree.
+        folder: that of the project in the worktree.
         inputs: of the stages of the result.
     """
     cache = _run("dvc", "cache", "dir").stdout.decode().strip()
@@ -94,7 +98,7 @@ def _latest_record(inputs: Sequence[Inputs]) -> str | None:
     """The latest commit whose `dvc.lock` has these inputs."""
     commits = _run("git", "log", "--all", "--format=%H", "--", "dvc.lock").stdout
     for commit in commits.decode().split():
-        lock = _run("git", "show", f"{commit}:dvc.lock", check=False).stdout.decode()
+        lock = _run("git", "show", f"{commit}:./dvc.lock", check=False).stdout.decode()
         if _has_inputs(lock, inputs):
             return commit
     return None
@@ -124,7 +128,7 @@ def repro(folder: Path, stage: str, *, force: bool) -> bool:
     """Run a stage and all stages before it with DVC, with separate MLflow and Optuna stores.
 
     Args:
-        folder: the worktree.
+        folder: that of the project in the worktree.
         stage: the last one to run.
         force: run also what is up to date.
 
