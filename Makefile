@@ -14,6 +14,9 @@ MADE   := $(shell cat /dev/null $(READY) 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# The user of a container may have no name and no home; DVC needs both.
+export USER := $(or $(USER),$(shell id -un 2> /dev/null),$(shell id -u))
+export HOME := $(or $(filter-out /,$(HOME)),$(CURDIR)/$(VENV))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data check repro history article gpu residual seeds compare test test-unit chaos fuzz speedrun lint \

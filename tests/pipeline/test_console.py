@@ -1,5 +1,6 @@
 """Exit status and output of a script in a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -42,3 +43,24 @@ def test_an_interrupted_script_releases_its_resources_and_explains_how_to_contin
     assert output == "closed\nclosed\n"
     assert errors == "interrupted; run the same command to continue\n"
     assert script.returncode == 1
+
+
+NAMELESS = """
+import getpass, os, pwd
+
+def getpwuid(user):
+    raise KeyError(user)
+
+pwd.getpwuid = getpwuid
+import mnist_cnn
+print(getpass.getuser(), os.path.expanduser("~"))
+"""
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}])
+def test_a_user_without_an_account_has_a_name_and_a_home(home):
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    output = subprocess.check_output(
+        [sys.executable, "-c", NAMELESS], env=environment | home, text=True
+    )
+    assert output == f"{os.getuid()} {sys.prefix}\n"

@@ -1,4 +1,4 @@
-"""The Makefile makes the environment again where it cannot work."""
+"""The Makefile makes the environment again where it cannot work, and names a nameless user."""
 
 import os
 import subprocess
@@ -29,3 +29,13 @@ def test_an_environment_that_is_incomplete_or_was_moved_is_made_from_nothing(
     command = ["make", "--makefile", ROOT / "Makefile", "--dry-run", "setup"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert expected in done.stdout
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}])
+def test_a_user_has_a_name_and_a_home(tmp_path, home):
+    show = ["--eval", "show:; @echo $$USER $$HOME", "show"]
+    command = ["make", "--makefile", ROOT / "Makefile", *show]
+    environment = {"PATH": os.environ["PATH"]} | home
+    output = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+    name = subprocess.check_output(["id", "-un"], text=True).strip()
+    assert output == f"{name} {tmp_path}/.venv\n"
