@@ -10,7 +10,8 @@ N      ?= 5
 # The folder for which the environment was made: its programs name it.
 MADE   := $(shell cat /dev/null $(READY) 2>/dev/null)
 
-# Stages run `python src/….py`: use the environment of this project.
+# Stages run `python src/….py`: use the environment of this project. To make it, use the user's.
+USER_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -25,16 +26,26 @@ export HOME := $(or $(filter-out /,$(HOME)),$(CURDIR)/$(VENV))
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(READY) ## create .venv with the locked versions
+setup: $(READY) ## create .venv with the locked versions (PYTHON=… with another Python)
 
-# An environment that is incomplete, or was made for another folder, is made from nothing.
+version = $(shell { PATH='$(USER_PATH)' $1 -c 'import sys; print(sys.version)'; } 2> /dev/null)
+ifneq ($(origin PYTHON),file)
+ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
+MADE := another Python
+endif
+endif
+
+# An environment that is incomplete, or was made for another folder or with another Python than the
+# one that is asked for, is made from nothing.
 ifneq ($(MADE),$(CURDIR))
 CLEAR := --clear
 .PHONY: $(if $(MADE),$(READY))
 endif
 
 $(READY): pyproject.toml $(LOCKS)
-	$(PYTHON) -m venv $(CLEAR) $(VENV)
+	@PATH='$(USER_PATH)' $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"error: Python 3.11 or newer is needed; `make $(MAKECMDGOALS) PYTHON=python3.11`" or 0)'
+	PATH='$(USER_PATH)' $(PYTHON) -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet $(LOCKS:%=--constraint %) --editable '.[dev]'
 	@echo '$(CURDIR)' > $@
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 from clone import ROOT
@@ -29,6 +30,47 @@ def test_an_environment_that_is_incomplete_or_was_moved_is_made_from_nothing(
     command = ["make", "--makefile", ROOT / "Makefile", "--dry-run", "setup"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "version", "expected"),
+    [
+        ([], "3.12.1", "Nothing to be done for 'setup'"),
+        (["PYTHON=python3"], "3.11.7", "Nothing to be done for 'setup'"),
+        (["PYTHON=python3"], "3.12.1", "python3 -m venv --clear .venv"),
+    ],
+)
+def test_an_environment_of_another_python_than_the_one_asked_for_is_made_from_nothing(
+    tmp_path, arguments, version, expected
+):
+    (tmp_path / "pyproject.toml").touch()
+    for folder, number in [(tmp_path / "bin", "3.11.7"), (tmp_path / ".venv/bin", version)]:
+        folder.mkdir(parents=True)
+        for name in ("python", "python3"):
+            (folder / name).write_text(f"#!/bin/sh\necho {number}\n")
+            (folder / name).chmod(0o755)
+    (tmp_path / ".venv/.ready").write_text(str(tmp_path))
+    command = ["make", "--makefile", ROOT / "Makefile", "--dry-run", "setup", *arguments]
+    path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
+    output = subprocess.check_output(
+        command, cwd=tmp_path, env=os.environ | {"PATH": path}, text=True
+    )
+    assert expected in output
+
+
+def test_an_old_python_is_reported_in_one_line(tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    old = tmp_path / "python3"
+    old.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c 'import sys; sys.version_info = (3, 10, 13)\n'\"$2\""
+    )
+    old.chmod(0o755)
+    command = ["make", "--makefile", ROOT / "Makefile", "setup", f"PYTHON={old}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[0] == (
+        "error: Python 3.11 or newer is needed; `make setup PYTHON=python3.11`"
+    )
+    assert not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}])
