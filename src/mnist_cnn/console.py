@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 from mnist_cnn.errors import UserError
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FALSE = {"", "0", "no", "false"}
+_INTERRUPTED = "interrupted; run the same command to continue"
 
 # Belongs to the process, as standard output does.
 _quiet = False
@@ -78,5 +80,19 @@ def run(main: Callable[[], None]) -> NoReturn:
             raise
         sys.exit(f"error: {error}; free some space and run the same command to continue")
     except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command to continue")
+        sys.exit(_INTERRUPTED)
     sys.exit(0)
+
+
+def _report(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print one line for Ctrl-C, and a traceback for everything else."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(_INTERRUPTED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+# Scripts import this module first: Ctrl-C comes before `run` while they import large libraries.
+sys.excepthook = _report

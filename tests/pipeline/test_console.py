@@ -45,6 +45,34 @@ def test_an_interrupted_script_releases_its_resources_and_explains_how_to_contin
     assert script.returncode == 1
 
 
+IMPORTING = """
+import signal, time
+from mnist_cnn import console
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("importing", flush=True)
+time.sleep(60)
+"""
+
+
+def test_an_interruption_of_imports_is_one_line():
+    command = [sys.executable, "-c", IMPORTING]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
+        assert script.stdout.readline() == "importing\n"
+        script.send_signal(signal.SIGINT)
+        _, errors = script.communicate()
+    assert errors == "interrupted; run the same command to continue\n"
+    assert script.returncode == -signal.SIGINT
+
+
+def test_an_error_while_importing_is_not_hidden():
+    command = [sys.executable, "-c", "from mnist_cnn import console\nimport absent"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'absent'\n")
+
+
 NAMELESS = """
 import getpass, os, pwd
 
