@@ -4,6 +4,7 @@ import math
 import resource
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 from mnist_cnn import files
 
@@ -44,6 +45,19 @@ def test_a_full_disk_changes_no_file(tmp_path, before):
     with full_disk(), pytest.raises(OSError, match="File too large"):
         files.write_csv(tmp_path / "file", [{"text": "x" * 2000}])
     assert contents(tmp_path) == before
+
+
+def test_content_is_on_disk_before_its_name_and_the_name_before_the_end(tmp_path, monkeypatch):
+    files.write_text(tmp_path / "file", "old")
+    synced = []
+
+    def fsync(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.suffix or path, (tmp_path / "file").read_text()))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    files.write_text(tmp_path / "file", "new")
+    assert synced == [(".partial", "old"), (tmp_path, "new")]
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
