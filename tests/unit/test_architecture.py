@@ -66,7 +66,7 @@ ONLY_IN = {
     "ray": {"search.cluster"},
     "requests": {"datasets.idx_sources"},
     "ruamel": {"yaml_files"},
-    "skimage": {"inference.preprocessing"},
+    "skimage": {"inference.marks", "inference.preprocessing"},
     "sklearn": {"evaluation.metrics", "evaluation.plots"},
     "torchvision": {"datasets.idx_sources", "datasets.torchvision_sets"},
 }

@@ -17,6 +17,7 @@ import pytest
 import torch
 from described import DESCRIPTIONS, MNIST
 from drawings import draw, encode, template_network
+from PIL import Image
 
 NETWORK = template_network()
 VALIDATION = Path("validation_predictions.csv")
@@ -64,6 +65,30 @@ def test_objects_are_scaled_to_the_size_that_they_have_in_the_data_set():
     for name, size in {"MNIST": 20, "FashionMNIST": 28}.items():
         pixels = Predictor(NETWORK, DESCRIPTIONS[name]).preprocess(np.asarray(draw())[None], "a")
         assert np.ptp(pixels[0].any(axis=1).nonzero()) + 1 == size
+
+
+def test_colours_of_equal_lightness_differ():
+    red, green = (220, 40, 40), (30, 135, 50)
+    draw(7, mode="RGB", ink=red, paper=green).save("seven.png")
+    draw(2, mode="RGB", ink=green, paper=red).save("two.png")
+    predictions, errors = Predictor(NETWORK, MNIST).predict_files(["seven.png", "two.png"])
+    assert [prediction.probabilities.argmax() for prediction in predictions] == [7, 2]
+    assert errors == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1)])
+def test_a_tiny_image_in_colour_shows_nothing(size):
+    Image.new("RGB", size, (220, 40, 40)).save("tiny.png")
+    _, (error,) = Predictor(NETWORK, MNIST).predict_files(["tiny.png"])
+    assert str(error).startswith("tiny.png: shows nothing")
+
+
+def test_an_image_of_two_digits_is_an_error_but_not_one_of_a_character_in_two_parts():
+    draw("51", size=(300, 240), at=(150, 120)).save("two.png")
+    _, (error,) = Predictor(NETWORK, MNIST).predict_files(["two.png"])
+    assert str(error).startswith("two.png: shows more than one object")
+    (_,), errors = Predictor(NETWORK, DESCRIPTIONS["KMNIST"]).predict_files(["two.png"])
+    assert errors == []
 
 
 def test_labels_are_ranked_by_probability():

@@ -19,9 +19,14 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw
 
 
-def preprocess(image, *, object_size=20, strokes=True):
+def preprocess(image, *, object_size=20, strokes=True, one_piece=False):
     return preprocessing.preprocess(
-        np.asarray(image), "image", size=28, object_size=object_size, strokes=strokes
+        np.asarray(image),
+        "image",
+        size=28,
+        object_size=object_size,
+        strokes=strokes,
+        one_piece=one_piece,
     )
 
 
@@ -89,6 +94,65 @@ def test_the_longer_side_is_20_pixels_and_the_aspect_ratio_is_kept(box, size):
     ImageDraw.Draw(image).rectangle(box, fill=0)
     _, rows, columns = preprocess(image).nonzero()
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == size
+
+
+def on_a_desk(image):
+    desk = Image.new("L", (320, 340), 40)
+    turned = image.convert("LA").rotate(5, Image.Resampling.BICUBIC, expand=True)
+    desk.paste(turned, (40, 30), turned)
+    return desk.rotate(-5, Image.Resampling.BICUBIC, fillcolor=40)
+
+
+def on_a_tile(image):
+    page = Image.new("L", (500, 500), 255)
+    page.paste(Image.eval(image, lambda value: 30 + (255 - value) * 3 // 4), (150, 130))
+    return page
+
+
+def with_lines(*lines, ink=60, width=4):
+    image = draw()
+    for line in lines:
+        ImageDraw.Draw(image).line(line, fill=ink, width=width)
+    return image
+
+
+def in_a_shadow(image):
+    light = np.tri(*image.size[::-1], k=-20) * 0.5 + 0.5
+    return Image.fromarray((np.asarray(image) * light).astype(np.uint8))
+
+
+CORNERS = [(15, 15), (185, 15), (185, 225), (15, 225), (15, 15)]
+SURROUNDINGS = {
+    "sheet-on-a-desk": on_a_desk(draw()),
+    "tile-on-a-page": on_a_tile(draw()),
+    "cell": with_lines(CORNERS),
+    "cell-with-lines-that-go-on": with_lines(
+        *([(0, y), (199, y)] for y in (15, 225)), *([(x, 0), (x, 239)] for x in (15, 185))
+    ),
+    "line-above-and-beside": with_lines(CORNERS[1::-1] + CORNERS[3:4]),
+    "underlined": with_lines([(50, 195), (150, 196)]),
+    "margin-line": with_lines([(20, 0), (22, 239)]),
+    "rules": with_lines(*([(0, y), (199, y + 3)] for y in (30, 80, 130, 180, 230))),
+    "shadow": in_a_shadow(draw()),
+}
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_what_surrounds_strokes_is_removed(surroundings):
+    assert mean_difference(preprocess(SURROUNDINGS[surroundings]), preprocess(draw())) < 8
+
+
+def test_strokes_of_two_objects_are_rejected():
+    image = draw("51", size=(300, 240), at=(150, 120))
+    with pytest.raises(UserError, match=r"^image: shows more than one object"):
+        preprocess(image, one_piece=True)
+    assert preprocess(image).any()
+
+
+def test_a_broken_digit_is_one_object():
+    image = draw("5")
+    ImageDraw.Draw(image).line([(0, 88), (199, 88)], fill=255, width=6)
+    assert preprocess(image, one_piece=True).any()
 
 
 def specks(grey):

@@ -5,12 +5,14 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_cnn.datasets import image_files
 from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
+from mnist_cnn.inference.contrast import grey_values
 from mnist_cnn.inference.preprocessing import preprocess
 from mnist_cnn.learning import model
 from mnist_cnn.networks import Classifier
@@ -59,7 +61,12 @@ class Predictor:
         if wanted is None:
             return image_files.resize(planes.astype(np.uint8), form.height, form.width)
         return preprocess(
-            planes[0], name, size=form.height, object_size=wanted.size, strokes=wanted.strokes
+            planes[0],
+            name,
+            size=form.height,
+            object_size=wanted.size,
+            strokes=wanted.strokes,
+            one_piece=self.dataset.noun == "digit",
         )
 
     def predict(self, inputs: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -88,11 +95,16 @@ class Predictor:
         ], errors
 
     def _read(self, name: str) -> NDArray[np.uint8]:
-        channels = self.dataset.channels
+        """The planes of an image file; see `preprocess`."""
         if name == STANDARD_INPUT:
             content = sys.stdin.buffer.read(image_files.MAX_BYTES + 1)
-            return image_files.decode_planes(content, name, channels)
-        return image_files.read_planes(Path(name), channels)
+            read = partial(image_files.decode_planes, content, name)
+        else:
+            read = partial(image_files.read_planes, Path(name))
+        planes = read(self.dataset.channels)
+        if self.dataset.object is None:
+            return planes
+        return grey_values(planes[0], read(3))[np.newaxis]
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
