@@ -21,8 +21,8 @@ SHEET = 200  # images; matplotlib draws about thirty a second
 
 EPILOG = """\
 For MNIST an image shows one digit, dark on light or light on dark, anywhere and of any size. An
-image of two digits that do not touch is an error. For a data set of photographs, the whole image
-is resized. The network classifies every image as one of its classes, so look at the sheet of --save
+image of two digits side by side is an error. For a data set of photographs, the whole image is
+resized. The network classifies every image as one of its classes, so look at the sheet of --save
 when a prediction surprises you.
 
 With --json, each line is an object: "file"; "label" and "name", of the predicted class;

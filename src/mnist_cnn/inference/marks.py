@@ -62,9 +62,9 @@ def _is_underline(mark: Any) -> bool:
 
 
 def are_apart(marks: list[Any]) -> bool:
-    """Whether there is a gap between the largest mark and another of at least 0.6 of its height.
+    """Whether another mark of at least 0.6 of the largest one's height is beside it, with a gap.
 
-    A part of a broken digit is lower, or overlaps the rest.
+    The parts of a broken digit are lower, or above each other.
     """
     largest = max(marks, key=lambda mark: mark.area)
     height, _ = sides(largest)
@@ -77,9 +77,8 @@ def are_apart(marks: list[Any]) -> bool:
 
 
 def _gap(one: Any, other: Any) -> int:
-    """The pixels between the bounding boxes of two marks; negative if they overlap."""
-    (top, left, bottom, right), box = one.bbox, other.bbox
-    return int(max(top - box[2], box[0] - bottom, left - box[3], box[1] - right))
+    """The columns between two marks; negative if they share columns."""
+    return int(max(one.bbox[1] - other.bbox[3], other.bbox[1] - one.bbox[3]))
 
 
 def cut_out(levels: NDArray[np.uint8], marks: list[Any]) -> NDArray[np.uint8]:

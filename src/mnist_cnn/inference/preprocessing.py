@@ -39,7 +39,7 @@ def preprocess(
         object_size: pixels of the longer side of the object in the result; 20 in MNIST.
         strokes: whether the object is drawn with strokes, which become white. Else it keeps its
             grey levels, as differences from the background.
-        one_piece: whether strokes with a gap between them, of similar height, are two objects.
+        one_piece: whether marks of similar height side by side, with a gap, are two objects.
 
     Raises `UserError` if nothing differs from the background, or if there are two objects.
     """
