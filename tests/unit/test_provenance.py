@@ -120,6 +120,12 @@ def test_another_version_of_a_library_changes_the_fingerprint(inputs, monkeypatc
     assert of_stage("evaluate", CPU).inputs.fingerprint != inputs.fingerprint
 
 
+def test_a_build_of_pytorch_for_cpus_is_the_same_version(inputs, monkeypatch):
+    build = {name: f"{value}+cpu" for name, value in inputs.versions.items()}
+    monkeypatch.setattr(provenance, "version", build.__getitem__)
+    assert of_stage("evaluate", CPU).inputs.fingerprint == inputs.fingerprint
+
+
 @pytest.mark.parametrize(
     ("kernels", "expected"),
     [

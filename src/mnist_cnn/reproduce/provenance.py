@@ -128,8 +128,12 @@ def md5_path(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of Python and of the libraries that can change a result."""
-    return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+    """The installed versions of Python and of the libraries that can change a result.
+
+    Without local parts such as `+cpu`: on a CPU, PyTorch's builds with and without CUDA are alike.
+    """
+    public = {name: version(name).partition("+")[0] for name in _LIBRARIES}
+    return public | {"python": platform.python_version()}
 
 
 def kernels(device: torch.device) -> dict[str, str]:

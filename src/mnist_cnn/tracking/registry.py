@@ -240,7 +240,8 @@ def _add_version(
             input_example=images,
             serialization_format="pt2",
             pip_requirements=[
-                f"{package}=={metadata.version(package)}"
+                # The package index has no build with a local version, such as +cpu.
+                f"{package}=={metadata.version(package).partition('+')[0]}"
                 for package in ("mlflow", "torch", "numpy")
             ],
         )
