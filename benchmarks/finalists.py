@@ -28,7 +28,9 @@ def best_trial(experiment: str) -> "pd.Series[Any]":
     with dvc.api.open("reports/tune/finalists.csv", rev=experiment) as file:
         number = pd.read_csv(file).number[0]  # the best trial comes first
     with dvc.api.open("reports/tune/trials.csv", rev=experiment) as file:
-        return pd.read_csv(file).set_index("number", drop=False).loc[number]
+        # A hyperparameter that some trials lack is still an integer in the others.
+        trials = pd.read_csv(file).convert_dtypes()
+    return trials.set_index("number", drop=False).loc[number]
 
 
 def test_accuracy(settings: Params, tuned: dict[str, object], seed: int) -> float:
