@@ -8,6 +8,7 @@ The store is filled with copies of the runs of this clone, each with ids of its 
 
 import argparse
 import os
+import re
 import secrets
 import socket
 import statistics
@@ -22,11 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn import params, stores
+from mnist_cnn.files import md5
 from mnist_cnn.reproduce import run_record
 from mnist_cnn.search import study
+from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking import experiment
 from mnist_cnn.tracking.run import Run, resume_run
 
+import mlflow
+import optuna
 import requests
 from playwright.sync_api import sync_playwright
 from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert, select
@@ -83,7 +88,7 @@ def open_store(address: str) -> str:
     """Open the experiment in a store, and return its id."""
     os.environ["MLFLOW_TRACKING_URI"] = address
     experiment.open_experiment()
-    return str(experiment.mlflow.get_experiment_by_name(experiment.NAME).experiment_id)
+    return str(mlflow.get_experiment_by_name(experiment.NAME).experiment_id)
 
 
 @contextmanager
@@ -120,19 +125,17 @@ def seconds(action: Callable[[], object], repeats: int = 5) -> float:
     return statistics.median(taken)
 
 
-def log_trial(trial: study.Trial, run: Run, settings: params.Params) -> None:
+def log_trial(trial: Trial, run: Run, settings: params.Params) -> None:
     """Log a trial that the run has not."""
     run.log_trial(replace(trial, number=secrets.randbelow(10**9)), settings.tune)
 
 
 def measure(address: str, experiment_id: str, settings: params.Params) -> list[float]:
     """Seconds for a look-up of `evaluate`, of `reproduce.py`, to log a trial, and for the UI."""
-    stored = study.optuna.load_study(
-        study_name=study.optuna.get_all_study_names(stores.study_storage())[-1],
-        storage=stores.study_storage(),
-    )
+    storage = stores.study_storage()
+    stored = optuna.load_study(study_name=optuna.get_all_study_names(storage)[-1], storage=storage)
     trial = study.from_frozen_trial(stored.trials[0])
-    digest = experiment.md5(MODEL)
+    digest = md5(MODEL)
     with resume_run("benchmark", "benchmark", {f"md5 {MODEL}": digest}) as run:
         taken = [
             seconds(lambda: experiment.find_runs_by_output(MODEL, "train")),
@@ -149,7 +152,7 @@ def measure(address: str, experiment_id: str, settings: params.Params) -> list[f
         def open_page() -> None:
             page.goto("about:blank")
             page.goto(f"{url}/#/experiments/{experiment_id}/runs")
-            page.get_by_role("link", name="tune", exact=True).first.wait_for(timeout=600_000)
+            page.get_by_role("link", name=re.compile("^tune")).first.wait_for(timeout=600_000)
 
         open_page()  # fills the browser's cache
         taken.append(seconds(open_page))

@@ -39,7 +39,6 @@ def test_clones_at_once_have_their_own_runs_and_share_one_champion(clone, stores
     client = MlflowClient(stores["MLFLOW_TRACKING_URI"])
     runs = runs_of(client)
     names = Counter(name_of(run) for run in runs)
-    # Identical weights continue the latest run that made them.
     assert names == dict.fromkeys(RUNS, CLONES)
     logged_once(client, runs)
     versions = client.search_model_versions("name = 'mnist-cnn'")

@@ -7,6 +7,7 @@ import shutil
 
 from mnist_cnn.datasets import arrays
 from mnist_cnn.learning import data, model
+from mnist_cnn.reproduce import run_record
 
 import mlflow
 import pytest
@@ -53,6 +54,11 @@ def test_trials_are_nested_runs_with_hyperparameters_and_epochs(runs, client, cl
         assert run.data.params["schedule"] == "one_cycle"
         assert [point.step for point in points] == list(range(1, int(row["epoch"]) + 1))
         assert points[-1].value == float(row["validation_accuracy"])
+
+
+def test_a_run_can_be_found_by_each_file_that_runs_made(runs):
+    tags = {tag for run in runs.values() for tag in run.data.tags if tag.startswith("md5 ")}
+    assert tags == {f"md5 {path}" for path in run_record.OUTPUTS}
 
 
 def test_the_best_hyperparameters_are_those_of_the_best_finalist(clone, runs):

@@ -141,8 +141,9 @@ def kernels(device: torch.device) -> dict[str, str]:
     used = compute.kernels()
     if used != compute.PORTABLE_KERNELS:
         used = used | {"CPU": cpu()}
-    gpu = compute.machine()["gpu"]
-    return used if device.type == "cpu" else used | {"GPU": gpu or "none"}
+    if device.type == "cuda":
+        used = used | {"GPU": compute.machine()["gpu"] or "none"}
+    return used
 
 
 def machine(device: torch.device) -> dict[str, str]:

@@ -24,7 +24,7 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")  # an MD5, or the id of a run
 _STAGES = ("tune", "train", "evaluate")
 
 # The files that runs have as outputs. One query for each is faster than reading all runs.
-_OUTPUTS = (
+OUTPUTS = (
     "models/best_model.pth",
     "reports/model_card.md",
     "reports/tune/best_params.json",
@@ -105,7 +105,7 @@ def find_run(name: str) -> Run:
 
 def _find_run_by_output(digest: str, name: str) -> Run:
     """The latest run that is tagged with this MD5 of an output."""
-    found = [run for path in _OUTPUTS for run in find_runs(f"tags.`md5 {path}` = '{digest}'")]
+    found = [run for path in OUTPUTS for run in find_runs(f"tags.`md5 {path}` = '{digest}'")]
     if not found:
         raise UserError(f"{name}: no run in this store has this id or made a file with this MD5")
     return max(found, key=lambda run: run.info.start_time)

@@ -20,6 +20,7 @@ from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.learning import arithmetic
 from mnist_cnn.learning.training import Epoch
+from mnist_cnn.search import executors
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
 import ray
@@ -55,7 +56,7 @@ def connect(
     Raises `UserError` if the cluster does not answer.
     """
     address = os.environ.get("RAY_ADDRESS")
-    cores = threads * (workers or max(1, (os.cpu_count() or 1) // threads))
+    cores = threads * (workers or executors.default_size(threads, device))
     here: dict[str, Any] = {"address": "local", "num_cpus": cores, "include_dashboard": False}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
