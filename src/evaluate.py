@@ -10,13 +10,14 @@ from mnist_cnn import console, files, params
 from mnist_cnn.datasets import arrays, description
 from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
-from mnist_cnn.evaluation import model_card, out_of_distribution, paired_test, report
+from mnist_cnn.evaluation import model_card, paired_test, report
 from mnist_cnn.evaluation.paired_test import Validated
 from mnist_cnn.evaluation.params import Evaluate
-from mnist_cnn.evaluation.parts import Part, Predicted
+from mnist_cnn.evaluation.parts import Part
+from mnist_cnn.evaluation.predicted import predict
 from mnist_cnn.learning import arithmetic, compute, data, model
-from mnist_cnn.learning.data import Examples
-from mnist_cnn.networks import Classifier
+from mnist_cnn.learning.calibration import Calibrated
+from mnist_cnn.learning.model import Model
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes, registry
 from mnist_cnn.tracking.run import resume_run_by_output
@@ -41,17 +42,15 @@ def main() -> None:
     origin = provenance.of_stage("evaluate", device)
     training_metrics = json.loads(TRAINING_METRICS.read_text())
     validated = paired_test.read(PREDICTIONS)
-    network, trained_on = model.load(MODEL)
-    if trained_on.name != dataset:
-        raise UserError(f"{MODEL}: trained on {trained_on.name}; `dvc repro` trains on {dataset}")
+    loaded = model.load(MODEL)
+    if loaded.dataset.name != dataset:
+        raise UserError(
+            f"{MODEL}: trained on {loaded.dataset.name}; `dvc repro` trains on {dataset}"
+        )
     whole = data.load("test", folder)
     (examples,) = data.subset(whole, (evaluate.test_size,), seed=0)
-    network = network.to(device)
-    probabilities = model.predict(network, examples.images.to(device)).cpu().numpy()
-
-    predicted = Predicted(
-        examples.images.numpy(), examples.labels.numpy(), probabilities, described.classes
-    )
+    complete = len(examples.labels) == len(whole.labels)
+    predicted = predict(loaded, examples, described, evaluate, device, complete=complete)
     parts = report.compute(predicted, evaluate)
     summary = report.summary(parts)
     report.write(parts, REPORTS)
@@ -61,11 +60,10 @@ def main() -> None:
         folder,
         training_metrics,
         validated,
-        network,
-        examples,
+        loaded,
         parts,
         summary,
-        complete=len(examples.labels) == len(whole.labels),
+        complete=complete,
     )
     level = f"{100 * evaluate.confidence:.6g}%"
     console.write(
@@ -88,7 +86,7 @@ def main() -> None:
         registered = registry.register(
             run,
             described,
-            network.cpu(),
+            Calibrated(loaded.network.cpu(), loaded.calibration).eval(),
             MODEL,
             examples.images[:2],
             PREDICTIONS,
@@ -111,34 +109,27 @@ def _write_card(
     folder: Path,
     training_metrics: dict[str, Any],
     validated: Validated,
-    network: Classifier,
-    examples: Examples,
+    loaded: Model,
     parts: Sequence[Part],
     summary: dict[str, float],
     *,
     complete: bool,
 ) -> None:
-    """Measure the confidence on unusual images, and write the model card."""
-    device = next(network.parameters()).device
-    unusual = out_of_distribution.unusual_images(examples.images, described.noun, seed=0)
-    confidences = {
-        kind: model.predict(network, images.to(device)).amax(1).cpu()
-        for kind, images in unusual.items()
-    }
+    """Write the model card."""
     made_from = (
         *(folder / "train", folder / "test", MODEL),
         *(TRAINING_METRICS, BEST_PARAMS, PREDICTIONS),
     )
     facts = model_card.Facts(
         dataset=described,
-        architecture=network.describe(),
+        architecture=loaded.network.describe(),
+        temperature=loaded.calibration.temperature if loaded.calibration else 1.0,
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
         training=training_metrics,
         validated=validated,
         summary=summary,
         confidence=evaluate.confidence,
         evaluation=parts,
-        unusual_images=out_of_distribution.confidence_summary(confidences),
         complete=complete,
         inputs={str(path): provenance.md5_path(path) for path in made_from},
     )

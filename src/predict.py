@@ -17,16 +17,18 @@ from mnist_cnn.learning import compute
 
 BATCH = 100
 THREADS = 1  # reading the images takes longer than the network does on one thread
+UNKNOWN = "unknown"
 SHEET = 200  # images; matplotlib draws about thirty a second
 
 EPILOG = """\
 For MNIST an image shows one digit, dark on light or light on dark, anywhere and of any size. An
 image of two digits side by side is an error. For a data set of photographs, the whole image is
-resized. The network classifies every image as one of its classes, so look at the sheet of --save
-when a prediction surprises you.
+resized. An image unlike those that the network was trained on is "unknown"; the runner-up is then
+its most probable class. Look at the sheet of --save when a prediction surprises you.
 
-With --json, each line is an object: "file"; "label" and "name", of the predicted class;
-"confidence", its probability; "probabilities", those of all labels from 0.
+With --json, each line is an object: "file"; "label" and "name", of the predicted class, null if it
+is unknown; "confidence", the highest probability; "familiarity", at most 1, negative if it is
+unknown; "probabilities", those of all labels from 0.
 
 Images that cannot be read are reported on standard error, and the exit status is 1.
 
@@ -122,15 +124,16 @@ def _check_sheet(path: Path, names: Sequence[str]) -> None:
 def _widths(header: Sequence[str], names: Sequence[str], classes: Sequence[str]) -> list[int]:
     """The widths of the columns of the table."""
     name = max((len(_printable(name)) for name in names), default=0)
-    label = max(map(len, classes))
+    label = max(map(len, (*classes, UNKNOWN)))
     return [*map(max, map(len, header), (name, label, 0, label, 0))]
 
 
 def _row(prediction: Prediction, classes: Sequence[str], widths: Sequence[int]) -> str:
-    (best, confidence), (second, rest) = prediction.ranked()[:2]
-    name = _printable(prediction.name)
-    cells = (name, classes[best], f"{confidence:.2%}", classes[second], f"{rest:.2%}")
-    return _line(cells, widths)
+    ranked = [(classes[label], f"{value:.2%}") for label, value in prediction.ranked()[:2]]
+    if prediction.familiarity < 0:
+        ranked = [(UNKNOWN, ""), ranked[0]]
+    (best, confidence), (second, rest) = ranked
+    return _line((_printable(prediction.name), best, confidence, second, rest), widths)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -141,12 +144,14 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _json(prediction: Prediction, classes: Sequence[str], _widths: Sequence[int]) -> str:
     best, confidence = prediction.ranked()[0]
+    known = prediction.familiarity >= 0
     return json.dumps(
         {
             "file": prediction.name,
-            "label": best,
-            "name": classes[best],
+            "label": best if known else None,
+            "name": classes[best] if known else None,
             "confidence": confidence,
+            "familiarity": prediction.familiarity,
             "probabilities": prediction.probabilities.tolist(),
         }
     )
@@ -161,7 +166,8 @@ def _save(path: Path, sheet: Sequence[Prediction], classes: Sequence[str]) -> No
         name = Path(_printable(prediction.name)).name
         label, confidence = prediction.ranked()[0]
         shown = name if len(name) <= 14 else f"…{name[-13:]}"
-        titles.append(f"{shown}\n{classes[label]}  ({confidence:.1%})")
+        unknown = prediction.familiarity < 0
+        titles.append(f"{shown}\n{UNKNOWN if unknown else f'{classes[label]}  ({confidence:.1%})'}")
     figure = plots.image_sheet([prediction.pixels for prediction in sheet], titles)
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Stage `train`: train with the best hyperparameters on the whole training set."""
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from mnist_cnn import console, files, params
 from mnist_cnn.datasets import arrays
 from mnist_cnn.evaluation import training_plots
 from mnist_cnn.learning import arithmetic, compute, data, hyperparameters, model, training
+from mnist_cnn.learning.calibration import Calibration, fit_detector
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes
@@ -15,6 +17,7 @@ from mnist_cnn.tracking.run import resume_run
 
 REPORTS = Path("reports/train")
 BEST_PARAMS = Path("reports/tune/best_params.json")
+CALIBRATION = Path("reports/tune/calibration.json")
 MODEL = Path("models/best_model.pth")
 
 
@@ -67,7 +70,9 @@ def main() -> None:
             "examples": len(examples.labels),
             "epochs": last.epoch,
         }
-        model.save(network, metadata, MODEL)
+        detector = fit_detector(network, examples.images.to(device))
+        calibration = Calibration(**json.loads(CALIBRATION.read_text()), detector=detector)
+        model.save(network, metadata, MODEL, calibration)
         rows = [epoch.metrics() for epoch in history]
         files.write_csv(REPORTS / "history.csv", rows)
         files.write_json(REPORTS / "metrics.json", metrics)

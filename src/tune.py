@@ -28,6 +28,7 @@ REPORTS = Path("reports/tune")
 BEST_PARAMS = REPORTS / "best_params.json"
 TRIALS = REPORTS / "trials.csv"
 PREDICTIONS = REPORTS / "validation_predictions.csv"
+CALIBRATION = REPORTS / "calibration.json"
 
 
 def main() -> None:
@@ -68,11 +69,13 @@ def main() -> None:
         full_length = finalists.at_full_length(tune, settings.train.epochs)
         trained = _train_finalists(full_length, objective, trials, job, run, executor)
         best = finalists.best(trained, tune.objective)
-        files.write_csv(
-            PREDICTIONS,
-            finalists.predictions(
-                best, tune, settings.model.network, whole.form, validation, device, job.folder
-            ),
+        networks = finalists.networks(
+            best, tune, settings.model.network, whole.form, device, job.folder
+        )
+        files.write_csv(PREDICTIONS, finalists.predictions(networks, validation, device))
+        files.write_json(
+            CALIBRATION,
+            finalists.calibrate(networks, train.to(device), validation.to(device), tune.rejected),
         )
         metrics, page = _write_report(tune, trials, trained, best)
         run.flush()
@@ -81,7 +84,7 @@ def main() -> None:
         run.log_metrics(metrics)
         run.log_folder(REPORTS)
         run.log_text("study.html", page)
-        run.log_outputs(BEST_PARAMS, TRIALS, PREDICTIONS)
+        run.log_outputs(BEST_PARAMS, CALIBRATION, TRIALS, PREDICTIONS)
 
 
 def _search(

@@ -99,7 +99,7 @@ def test_the_prediction_follows_every_stroke_until_the_canvas_is_cleared(page, h
 
 
 def test_the_page_describes_another_data_set_and_ends_without_a_trace(page, tmp_path):
-    network, _ = model.load(ANY_MODEL)
+    network, _, _ = model.load(ANY_MODEL)
     model.save(network, DESCRIPTIONS["FashionMNIST"].metadata(), tmp_path / "model.pth")
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, SCRIPT, "--model", "model.pth", "--port", str(free_port())]

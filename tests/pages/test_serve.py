@@ -10,6 +10,7 @@ import sys
 
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import data, model
+from mnist_cnn.learning.calibration import Calibrated
 
 import psutil
 import pytest
@@ -48,21 +49,21 @@ def post(server, body, kind=JSON):
     return requests.post(f"{server}/invocations", body, headers=headers, timeout=60)
 
 
-def logits(server, images):
+def outputs(server, images):
     response = post(server, json.dumps({"inputs": images.tolist()}))
     assert response.status_code == 200, response.text
     return torch.tensor(response.json()["predictions"])
 
 
 def test_the_server_computes_what_the_model_file_does(server, clone, images):
-    served = logits(server, images)
+    served = outputs(server, images)
     with torch.inference_mode():
-        network, _ = model.load(clone.folder / "models/best_model.pth")
-        expected = network(images)
+        network, _, fitted = model.load(clone.folder / "models/best_model.pth")
+        expected = Calibrated(network, fitted).eval()(images)
 
     # Within what another order of summation changes: the server has other threads.
     torch.testing.assert_close(served, expected)
-    torch.testing.assert_close(logits(server, images[:1]), served[:1])
+    torch.testing.assert_close(outputs(server, images[:1]), served[:1])
 
 
 def inputs(*shape, value=0):

@@ -36,7 +36,7 @@ class Subject(NamedTuple):
 
 @pytest.fixture(scope="module")
 def subject(published_model):
-    network, _ = model.load(published_model)
+    network, _, _ = model.load(published_model)
     images, labels = data.load("test", mnist())
     images, labels = images[::5], labels[::5]
     return Subject(network, images, labels, model.predict(network, images))

@@ -77,12 +77,13 @@ TUNE = {
 }
 TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
+EVALUATE |= {"corrupted_size": 60}
 
 # Their effect is tested elsewhere: in test_sources.py, test_datasets.py, test_arithmetic.py,
 # test_gpu.py, test_networks.py, test_summary.py, test_finalists.py, and below for the threads.
 ELSEWHERE = {"compute.arithmetic", "compute.device", "compute.precision"}
 ELSEWHERE |= {"model.network", "tune.objective.direction"}
-ELSEWHERE |= {"tune.finalists.trials", "tune.finalists.seeds"}
+ELSEWHERE |= {"tune.finalists.trials", "tune.finalists.seeds", "tune.rejected"}
 ELSEWHERE |= {"download.dataset", "download.sources", "download.timeout"}
 ELSEWHERE |= {f"{stage}.threads" for stage in ("tune", "train", "evaluate")}
 
@@ -219,6 +220,7 @@ def test_a_parameter_of_train_changes_the_model(name, workspace):
         ("confidence", "tables/per_class.csv"),
         ("calibration_bins", "tables/reliability.csv"),
         ("worst_mistakes", "plots/mistakes.png"),
+        ("corrupted_size", "tables/corruptions.csv"),
     ],
 )
 def test_a_parameter_of_evaluate_changes_the_report(name, file, workspace):

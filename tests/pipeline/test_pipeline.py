@@ -6,7 +6,7 @@ import json
 import shutil
 
 from mnist_cnn.datasets import arrays
-from mnist_cnn.learning import data, model
+from mnist_cnn.learning import calibration, data, model
 from mnist_cnn.reproduce import run_record
 
 import mlflow
@@ -186,12 +186,14 @@ def test_predictions_are_those_of_the_model_file(clone):
     predictions = rows(clone, "reports/evaluate/tables/predictions.csv")
     whole = data.load("test", clone.folder / arrays.folder("MNIST"))
     (examples,) = data.subset(whole, (PARAMS["evaluate"]["test_size"],), 0)
-    network, dataset = model.load(clone.folder / "models/best_model.pth")
+    network, dataset, fitted = model.load(clone.folder / "models/best_model.pth")
 
     assert dataset.name == "MNIST"
     assert [int(row["label"]) for row in predictions] == examples.labels.tolist()
     written = torch.tensor([[float(row[f"p{k}"]) for k in range(10)] for row in predictions])
-    probabilities = model.predict(network, examples.images)
+    probabilities, familiarity = calibration.predict(network, fitted, examples.images)
+    rejected = load_json(clone, "reports/evaluate/metrics.json")["rejected"]
+    assert rejected == pytest.approx(float((familiarity < 0).double().mean()))
     torch.testing.assert_close(written.double(), probabilities, atol=1e-5, rtol=1e-5)
 
 

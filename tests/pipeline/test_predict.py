@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from mnist_cnn.evaluation import plots
 from mnist_cnn.learning import model
+from mnist_cnn.learning.calibration import Calibration, fit_detector
 
 import numpy as np
 import pytest
@@ -90,10 +91,29 @@ def test_json_lines_have_all_probabilities(predict):
     for digit in (0, 7):
         draw(digit).save(f"{digit}.png")
     for digit, line in zip((0, 7), predict("0.png", "7.png", "--json").objects, strict=True):
-        assert line.keys() == {"file", "label", "name", "confidence", "probabilities"}
+        assert line.keys() == {
+            *("file", "label", "name", "confidence", "familiarity", "probabilities"),
+        }
         assert (line["file"], line["label"], line["name"]) == (f"{digit}.png", digit, str(digit))
         assert sum(line["probabilities"]) == pytest.approx(1)
         assert line["confidence"] == max(line["probabilities"]) == line["probabilities"][digit]
+
+
+@pytest.mark.parametrize(("threshold", "known"), [(1e-9, False), (1e9, True)])
+def test_an_image_beyond_the_threshold_is_unknown(predict, threshold, known):
+    network, metadata, _ = model.load(Path("models/best_model.pth"))
+    images = torch.randint(256, (500, 1, 28, 28), dtype=torch.uint8)
+    fitted = Calibration(1.0, threshold, fit_detector(network, images))
+    model.save(network, metadata, Path("strict.pth"), fitted)
+    draw(7).save("seven.png")
+    (row,) = predict("seven.png", "--model", "strict.pth").rows
+    (line,) = predict("seven.png", "--model", "strict.pth", "--json").objects
+    if known:
+        assert (row[1], line["label"], line["name"]) == ("7", 7, "7")
+    else:
+        assert row[:3] == ["seven.png", "unknown", "7"]
+        assert (line["label"], line["name"]) == (None, None)
+    assert (line["familiarity"] > 0) is known
 
 
 def test_a_folder_stands_for_the_images_in_it(predict):

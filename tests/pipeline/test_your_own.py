@@ -93,7 +93,7 @@ def test_a_folder_of_images_is_learnt(shapes):
 
 
 def test_the_model_knows_its_classes_and_its_form(shapes):
-    network, dataset = model.load(shapes.folder / "models/best_model.pth")
+    network, dataset, _ = model.load(shapes.folder / "models/best_model.pth")
     assert network.name == "residual"
     assert network.form == (3, 20, 24, 3)
     assert dataset.classes == tuple(SHAPES)

@@ -28,6 +28,7 @@ RESULTS = [
     "dvc.lock",
     "models/best_model.pth",
     "reports/tune/best_params.json",
+    "reports/tune/calibration.json",
     "reports/tune/trials.csv",
     "reports/tune/finalists.csv",
     "reports/tune/validation_predictions.csv",

@@ -27,6 +27,7 @@ FACTS = model_card.Facts(
     dataset=DESCRIPTIONS["MNIST"],
     architecture="Two convolutions.",
     hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
+    temperature=0.875,
     training={"parameters": 196122, "examples": 60000, "epochs": 20, "train_accuracy": 0.995},
     validated=Validated((("a", "1"), ("b", "2"), ("c", "3")), np.array([4, 2, 3]), seeds=4),
     summary={
@@ -47,7 +48,6 @@ FACTS = model_card.Facts(
         Part(card={"F1, macro average": "0.9965"}, text="By class."),
         Part(card={"log loss, nats": "0.0107"}),
     ],
-    unusual_images={"all black": (0.25, 0.0), "noise": (0.5, 0.125)},
     complete=True,
     inputs={"models/best_model.pth": "0123456789abcdef0123456789abcdef"},
 )

@@ -20,6 +20,7 @@ TUNE = {
     "sampler": {"name": "TPESampler", "n_startup_trials": 4},
     "pruner": {"name": "MedianPruner", "n_startup_trials": 2},
     "finalists": {"trials": 3, "seeds": 2},
+    "rejected": 0.1,
     "hyperparameters": {"conv1_out_channels": 4, "fc1_out_features": 8},
     "search_space": {
         "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},

@@ -46,6 +46,7 @@ SINGLE = {"download": [], "tune": ["train.epochs"], "train": [], "evaluate": []}
 ONLY_IN = {
     "gradio": {"inference.demo_page"},
     "matplotlib": {
+        "evaluation.out_of_distribution",
         "evaluation.parts",
         "evaluation.plots",
         "evaluation.training_plots",
@@ -61,12 +62,15 @@ ONLY_IN = {
         *(f"search.{name}" for name in ("algorithms", "finalists", "plots", "proposals")),
         *(f"search.{name}" for name in ("space", "study", "trial")),
     },
-    "PIL": {"datasets.image_files", "inference.demo_page", "inference.preprocessing"},
+    "PIL": {
+        *("datasets.image_files", "evaluation.out_of_distribution"),
+        *("inference.demo_page", "inference.preprocessing"),
+    },
     "pypi_simple": {"datasets.idx_sources"},
     "ray": {"search.cluster"},
     "requests": {"datasets.idx_sources"},
     "ruamel": {"yaml_files"},
-    "skimage": {"inference.marks", "inference.preprocessing"},
+    "skimage": {"evaluation.corruptions", "inference.marks", "inference.preprocessing"},
     "sklearn": {"evaluation.metrics", "evaluation.plots"},
     "torchvision": {"datasets.idx_sources", "datasets.torchvision_sets"},
 }

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from mnist_cnn.errors import FailedJobError
-from mnist_cnn.learning import data
+from mnist_cnn.learning import calibration, data
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search import finalists, plots
 from mnist_cnn.search.finalists import Finalist
@@ -165,10 +165,11 @@ def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_tr
             SerialExecutor(),
             tmp_path,
         )
-        rows = finalists.predictions(
-            best, tune, "deep_cnn", FORM, validation, torch.device("cpu"), tmp_path
-        )
-        results.append((without_times([best]), rows))
+        cpu = torch.device("cpu")
+        networks = finalists.networks(best, tune, "deep_cnn", FORM, cpu, tmp_path)
+        rows = finalists.predictions(networks, validation, cpu)
+        fitted = finalists.calibrate(networks, train_set, validation, rejected=0.1)
+        results.append((without_times([best]), rows, fitted))
     assert results[0] == results[1]
 
     assert len(best.trainings[0].history) == 2
@@ -177,3 +178,12 @@ def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_tr
     for seed, training in enumerate(best.trainings):
         correct = sum(row[f"seed_{seed}"] == row["label"] for row in rows)
         assert correct / 50 == training.history[-1].validation_accuracy
+    # The means over the seeds.
+    detectors = [calibration.fit_detector(network, train_set.images) for network in networks]
+    thresholds = [
+        calibration.fit_threshold(network, detector, validation.images, 0.1)
+        for network, detector in zip(networks, detectors, strict=True)
+    ]
+    assert fitted["threshold"] == pytest.approx(sum(thresholds) / 2)
+    temperatures = [calibration.fit_temperature(network, validation) for network in networks]
+    assert fitted["temperature"] == pytest.approx(sum(temperatures) / 2)

@@ -206,7 +206,7 @@ def test_a_saved_network_is_restored(network, tmp_path):
     assert network.training
     assert is_unchanged(network, before)
 
-    restored, dataset = model.load(tmp_path / "model.pth")
+    restored, dataset, _ = model.load(tmp_path / "model.pth")
 
     assert dataset == metadata
     assert (restored.name, restored.config) == (network.name, network.config)
@@ -242,15 +242,29 @@ def test_the_bytes_of_the_file_depend_only_on_the_network(tmp_path):
     paths = [tmp_path / name for name in ("model.pth", "again.pth", "folder/ein Modell.bin")]
     for path in paths:
         model.save(make_used_network(), MNIST.metadata(), path)
-    model.save(*model.load(paths[0]), tmp_path / "copy.pth")
+    loaded = model.load(paths[0])
+    model.save(loaded.network, loaded.dataset, tmp_path / "copy.pth", loaded.calibration)
 
     assert len({path.read_bytes() for path in [*paths, tmp_path / "copy.pth"]}) == 1
+
+
+def test_a_file_keeps_the_calibration(tmp_path):
+    (tmp_path / "model.pth").write_bytes(model_file(calibration=calibration_of(17, 0.25)))
+    fitted = model.load(tmp_path / "model.pth").calibration
+    assert (fitted.temperature, fitted.threshold) == (0.5, 2)
+    assert torch.equal(fitted.detector.whitening, torch.eye(17))
+    assert fitted.detector.mean.tolist() == [0.25] * 17
+
+
+def test_a_file_without_a_calibration_has_none(tmp_path):
+    (tmp_path / "model.pth").write_bytes(model_file(version=2, calibration=REMOVED))
+    assert model.load(tmp_path / "model.pth").calibration is None
 
 
 def test_a_file_of_the_first_release_is_read(monkeypatch):
     """Release 0.1.0 saved `DeepCNN([2], [3], batch_norm=True)`, without a data set."""
     monkeypatch.chdir(ROOT)  # where the data set is described
-    network, dataset = model.load(ROOT / "tests/assets/model_v1.pth")
+    network, dataset, _ = model.load(ROOT / "tests/assets/model_v1.pth")
 
     assert dataset == MNIST.metadata()
     image = (torch.arange(28 * 28) % 256).reshape(1, 1, 28, 28)
@@ -266,7 +280,7 @@ def test_a_file_of_the_first_release_is_read(monkeypatch):
 def test_a_file_with_the_name_of_its_data_set_is_read(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     (tmp_path / "early.pth").write_bytes(model_file(dataset="KMNIST"))
-    _, dataset = model.load(tmp_path / "early.pth")
+    _, dataset, _ = model.load(tmp_path / "early.pth")
     assert dataset == DESCRIPTIONS["KMNIST"].metadata()
     (tmp_path / "early.pth").write_bytes(model_file(dataset="../params"))
     with pytest.raises(UserError, match=r"'\.\./params' is not the name of a data set"):
@@ -286,15 +300,22 @@ REMOVED = object()
 METADATA = MNIST.metadata().model_dump(mode="json")
 
 
+def calibration_of(size, mean=0.0):
+    """The calibration in a file, for so many responses. `NETWORK` has 2 × 2 + 3 + 10."""
+    gaussian = {"mean": torch.full((size,), mean), "whitening": torch.eye(size)}
+    return {"temperature": 0.5, "threshold": 2.0, **gaussian}
+
+
 def model_file(config=None, /, **changes):
     """The content of a model file with changes in its configuration or in other keys."""
     content = {
         "format": "mnist-cnn",
-        "version": 2,
+        "version": 3,
         "dataset": METADATA,
         "network": "deep_cnn",
         "config": NETWORK.config.model_dump() | (config or {}),
         "state_dict": WEIGHTS,
+        "calibration": None,
     } | changes
     return dump({key: value for key, value in content.items() if value is not REMOVED})
 
@@ -302,13 +323,13 @@ def model_file(config=None, /, **changes):
 def test_the_file_that_the_invalid_ones_differ_from_is_read(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(model_file())
-    network, dataset = model.load(path)
+    network, dataset, _ = model.load(path)
     assert (network.config, dataset) == (NETWORK.config, MNIST.metadata())
 
 
 NO_TENSORS = "damaged, or not a PyTorch file of plain tensors"
 NOT_OURS = "not a model of this project"
-OTHER_VERSION = "format version .*, but this release reads 1 to 2"
+OTHER_VERSION = "format version .*, but this release reads 1 to 3"
 MISMATCH = "network and weights do not match"
 NOT_FINITE = "has weights that are not finite"
 
@@ -324,7 +345,7 @@ INVALID = {
     "another format": (model_file(format="other"), NOT_OURS),
     "no format": (model_file(format=REMOVED), NOT_OURS),
     "version 0": (model_file(version=0), OTHER_VERSION),
-    "version 3": (model_file(version=3), OTHER_VERSION),
+    "version 4": (model_file(version=4), OTHER_VERSION),
     "no version": (model_file(version=REMOVED), OTHER_VERSION),
     "a tensor as version": (model_file(version=torch.tensor([1, 1])), OTHER_VERSION),
     "other widths": (model_file({"conv_layers": [3]}), MISMATCH),
@@ -343,6 +364,15 @@ INVALID = {
     "no data set": (model_file(dataset=REMOVED), MISMATCH),
     "more channels": (model_file(dataset=METADATA | {"channels": 3, "object": None}), MISMATCH),
     "fewer classes": (model_file(dataset=METADATA | {"classes": ["0", "1"]}), MISMATCH),
+    "a detector of another network": (model_file(calibration=calibration_of(4)), MISMATCH),
+    "a calibration without a threshold": (
+        model_file(calibration={"temperature": 1.0}),
+        MISMATCH,
+    ),
+    "an infinite detector": (
+        model_file(calibration=calibration_of(17, math.inf)),
+        "has weights that are not finite",
+    ),
     "an early file without architecture": (model_file(version=1), MISMATCH),
     "no weights": (model_file(state_dict=REMOVED), MISMATCH),
     "text as weights": (model_file(state_dict="weights"), MISMATCH),

@@ -48,7 +48,7 @@ def test_metrics_of_part_of_the_test_set_are_not_in_the_header():
         "Training accuracy in the last epoch, on augmented images: 99.50%",
         "| F1, macro average | 0.9965 |",
         "| log loss, nats | 0.0107 | By class.",
-        "| noise | 50.0% | 12.5% |",
+        "Divided by the temperature 0.8750",
         "| models/best_model.pth | 0123456789abcdef0123456789abcdef |",
     ],
 )

@@ -55,7 +55,7 @@ def test_a_network_learns_colour_images_of_any_size_and_gives_the_same_bytes_twi
 
     assert accuracy > 0.9
     assert (tmp_path / "first.pth").read_bytes() == (tmp_path / "second.pth").read_bytes()
-    restored, _ = model.load(tmp_path / "first.pth")
+    restored, _, _ = model.load(tmp_path / "first.pth")
     assert (restored.name, restored.form) == (name, FORM)
     images = make_examples(5).images
     assert torch.equal(model.predict(restored, images), model.predict(network, images))

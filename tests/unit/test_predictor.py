@@ -37,7 +37,7 @@ def test_files_are_classified_in_order_and_those_that_cannot_be_read_are_reporte
     names = ["text.png", *(f"{digit}.png" for digit in range(10)), "black.png", "absent.png"]
     predictions, errors = Predictor(NETWORK, MNIST).predict_files(names)
     assert [prediction.name for prediction in predictions] == names[1:11]
-    for digit, (_, pixels, probabilities) in enumerate(predictions):
+    for digit, (_, pixels, probabilities, _) in enumerate(predictions):
         assert (pixels.shape, probabilities.shape) == ((1, 28, 28), (10,))
         assert probabilities.sum() == pytest.approx(1)
         assert probabilities.argmax() == digit

@@ -6,7 +6,8 @@ from dataclasses import replace
 from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation import model_card, report
 from mnist_cnn.evaluation.params import Evaluate
-from mnist_cnn.evaluation.parts import PARTS, Part, Predicted
+from mnist_cnn.evaluation.parts import PARTS, Part
+from mnist_cnn.evaluation.predicted import Corrupted, Predicted, Scores
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,14 @@ import pytest
 from examples import FACTS
 from matplotlib.figure import Figure
 
-EVALUATE = Evaluate(threads=1, test_size=200, confidence=0.9, calibration_bins=4, worst_mistakes=3)
+EVALUATE = Evaluate(
+    threads=1,
+    test_size=200,
+    confidence=0.9,
+    calibration_bins=4,
+    worst_mistakes=3,
+    corrupted_size=100,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +35,19 @@ def predicted():
 
 def predict(labels, probabilities):
     images = np.zeros((len(labels), 1, 28, 28), np.uint8)
-    return Predicted(images, labels, probabilities, "0123456789")
+    count = len(labels)
+    scores = Scores(probabilities, np.linspace(-0.1, 0.9, count))
+    return Predicted(
+        images=images,
+        labels=labels,
+        probabilities=probabilities,
+        classes="0123456789",
+        uncalibrated=probabilities,
+        familiarity=scores.familiarity,
+        disputed=np.arange(count) == 3,
+        unusual={"noise": Scores(probabilities, scores.familiarity - 0.5)},
+        corrupted={"fog": Corrupted(images[0], np.arange(count) % 4 > 0)},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mnist_cnn import yaml_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.yaml_files import Section
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -175,6 +175,8 @@ class Description(Metadata):
     """A paragraph for the card: what a model is for, and what it is not for."""
     test_set: str = ""
     """How far test metrics can be trusted."""
+    disputed: Annotated[tuple[NonNegativeInt, ...], Field(strict=False)] = ()
+    """Indices of test images whose label is probably wrong."""
     origin: str = ""
     """Who made the images, and what they do not show."""
     hugging_face_id: str | None = None

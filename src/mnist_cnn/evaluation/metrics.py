@@ -146,6 +146,12 @@ def per_class(
     return rows
 
 
+def separation(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
+    """The area under the ROC curve of a score that should be higher for known examples."""
+    truth = np.repeat([1, 0], [len(known), len(unknown)])
+    return float(sk.roc_auc_score(truth, np.concatenate([known, unknown])))
+
+
 def confusion_matrix(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
     """Counts `(classes, classes)`: true classes by row, predictions by column."""
     matrix: NDArray[np.int64] = sk.confusion_matrix(

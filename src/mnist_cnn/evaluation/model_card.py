@@ -24,6 +24,8 @@ class Facts:
     architecture: str
     """Sentences about the network."""
     hyperparameters: Mapping[str, Any]
+    temperature: float
+    """Of the calibration."""
     training: Mapping[str, float]
     """`parameters`, `examples`, `epochs` and `train_accuracy`."""
     validated: Validated
@@ -34,8 +36,6 @@ class Facts:
     """The confidence level of the intervals, in (0, 1)."""
     evaluation: Sequence[Part]
     """Values and text of the section Evaluation."""
-    unusual_images: Mapping[str, tuple[float, float]]
-    """For each kind, the mean confidence and the fraction above 0.99."""
     complete: bool
     """Whether the whole test set was used."""
     inputs: Mapping[str, str]
@@ -69,13 +69,6 @@ def render(facts: Facts) -> str:
         [table(("metric", "value"), values.items())]
         + [part.text for part in facts.evaluation if part.text]
     )
-    unusual = table(
-        ("images", "mean confidence", "confidence above 99%"),
-        (
-            (kind, f"{mean:.1%}", f"{high:.1%}")
-            for kind, (mean, high) in facts.unusual_images.items()
-        ),
-    )
     tested = "\n".join(
         [
             f"Evaluated on {summary['examples']:,} images of the test set of {dataset.title}.",
@@ -103,7 +96,7 @@ A network that classifies the {dataset.subject} in an image. Its accuracy is
   model normalises them itself.
 - **Output**: {form.classes} logits for each image, one for each class:
   {", ".join(dataset.classes)}.
-  Their softmax is the confidence.
+  Divided by the temperature {facts.temperature:.4f}, their softmax is the confidence.
 {architecture}
 - **File**: `models/best_model.pth` has the network's name, configuration and weights, and the form
   and classes of the data set, for `torch.load(weights_only=True)`.
@@ -121,11 +114,15 @@ python src/predict.py IMAGE…
 
 ```python
 from pathlib import Path
-from mnist_cnn.learning import model
+from mnist_cnn.learning import calibration, model
 
-network, dataset = model.load(Path("models/best_model.pth"))
-probabilities = model.predict(network, images)  # uint8 {shape} to float64 (n, {form.classes})
+network, dataset, fitted = model.load(Path("models/best_model.pth"))
+# From uint8 {shape} to float64 (n, {form.classes}) and (n,).
+probabilities, familiarity = calibration.predict(network, fitted, images)
 ```
+
+Reject an image whose familiarity is negative: it is unlike the training images. The registered
+model returns the logits of calibrated probabilities, and the familiarity in the last column.
 
 ## Training
 
@@ -147,10 +144,8 @@ Training accuracy in the last epoch, on augmented images: {training["train_accur
 
 ## Limits
 
-Confidence on images unlike those of {dataset.title}. Only the last kind shows {dataset.noun}s at
-all. Rely on the confidence only for images like those of {dataset.title}.
-
-{unusual}
+Rely on the confidence only for images like those of {dataset.title}: for others see the tables of
+rejected images and of corruptions.
 {origin}
 ## Lineage
 

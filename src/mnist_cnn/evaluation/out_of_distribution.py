@@ -1,9 +1,22 @@
-"""Images unlike those of the data set, to measure the confidence of a model on them."""
+"""Images unlike those of a data set, to measure whether they are rejected."""
 
-from collections.abc import Mapping
+import string
+from pathlib import Path
 
+import matplotlib
+import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image, ImageDraw, ImageFont
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+COUNT = 1000
+
+# Those of matplotlib, which are the same on every system.
+_FONTS = Path(matplotlib.get_data_path(), "fonts/ttf")
+_FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+# Letters that look like no digit.
+_LETTERS = sorted(set(string.ascii_letters) - set("BDGIJOQSTZbgijloqsyz"))
 
 
 def unusual_images(images: Tensor, noun: str, seed: int) -> dict[str, Tensor]:
@@ -12,24 +25,42 @@ def unusual_images(images: Tensor, noun: str, seed: int) -> dict[str, Tensor]:
     Args:
         images: of the data set, `uint8 (m, channels, height, width)`.
         noun: what an image of the data set shows.
-        seed: of the noise.
+        seed: of random numbers.
     """
-    shape = (1000, *images.shape[1:])
-    noise = torch.randint(
-        256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = images.shape[1:]
+    shape = (COUNT, channels, height, width)
+    grey = torch.arange(256, dtype=torch.uint8)[:, None, None, None]
     return {
-        "all black": torch.zeros_like(images[:1]),
-        "all grey": torch.full_like(images[:1], 128),
-        "all white": torch.full_like(images[:1], 255),
-        "uniform noise": noise,
-        f"{noun}s, inverted": 255 - images,
+        "one grey level": grey.expand(-1, channels, height, width),
+        "uniform noise": torch.randint(256, shape, dtype=torch.uint8, generator=generator),
+        "letters": _letters(height, width, generator).expand(shape),
+        f"two {noun}s": _pairs(images, generator),
+        f"{noun}s, inverted": 255 - images[:COUNT],
     }
 
 
-def confidence_summary(confidences: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
-    """For each kind, the mean of its confidences `(n,)` and the fraction above 0.99."""
-    return {
-        kind: (float(values.mean()), float((values > 0.99).double().mean()))
-        for kind, values in confidences.items()
-    }
+def _letters(height: int, width: int, generator: Generator) -> Tensor:
+    """White letters of several fonts on black, `uint8 (COUNT, 1, height, width)`."""
+    size = round(0.7 * height)
+    fonts = [ImageFont.truetype(_FONTS / f"{name}.ttf", size) for name in _FACES]
+    drawn = []
+    for font, letter in torch.rand(COUNT, 2, generator=generator).tolist():
+        image = Image.new("L", (width, height))
+        ImageDraw.Draw(image).text(
+            (width / 2, height / 2),
+            _LETTERS[int(letter * len(_LETTERS))],
+            fill=255,
+            font=fonts[int(font * len(fonts))],
+            anchor="mm",
+        )
+        drawn.append(np.asarray(image))
+    return torch.from_numpy(np.stack(drawn))[:, None]
+
+
+def _pairs(images: Tensor, generator: Generator) -> Tensor:
+    """Two images side by side, each at its full height and half its width."""
+    chosen = images[torch.randint(len(images), (2, COUNT), generator=generator)].float()
+    height, width = images.shape[2:]
+    side_by_side = torch.cat([*chosen], 3)
+    return F.interpolate(side_by_side, (height, width), mode="area").round().byte()

@@ -21,3 +21,5 @@ class Evaluate(Section):
     calibration_bins: PositiveInt
     worst_mistakes: PositiveInt
     """The number of mistakes to plot, the most confident first."""
+    corrupted_size: PositiveInt
+    """The number of test images that are corrupted, at most all."""

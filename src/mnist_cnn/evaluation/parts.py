@@ -10,26 +10,12 @@ from typing import Any
 
 from mnist_cnn.evaluation import metrics, plots
 from mnist_cnn.evaluation.markdown import interval, table
-from mnist_cnn.evaluation.metrics import Curve, Labels, Probabilities
+from mnist_cnn.evaluation.metrics import Curve
 from mnist_cnn.evaluation.params import Evaluate
+from mnist_cnn.evaluation.predicted import Predicted
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """The test set and the predictions for it."""
-
-    images: NDArray[np.uint8]
-    """`(n, channels, height, width)`, 0 to 255."""
-    labels: Labels
-    """`int64 (n,)`; every class occurs."""
-    probabilities: Probabilities
-    """`float (n, classes)`, rows sum to 1."""
-    classes: Sequence[str]
-    """The names of the classes."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +41,17 @@ def accuracy(predicted: Predicted, evaluate: Evaluate) -> Part:
     )
     ends = interval(values["accuracy_low"], values["accuracy_high"])
     most_frequent = np.bincount(predicted.labels).max() / len(predicted.labels)
+    correct = metrics.predictions(predicted.probabilities) == predicted.labels
+    without = {
+        f"accuracy without the {predicted.disputed.sum()} images whose label is disputed": (
+            f"{correct[~predicted.disputed].mean():.2%}"
+        )
+    }
     return Part(
         metrics=values,
         card={
             "accuracy": f"{values['accuracy']:.2%} ({ends})",
+            **(without if predicted.disputed.any() else {}),
             "accuracy of always predicting the most frequent class": f"{most_frequent:.2%}",
             "mistakes": f"{values['mistakes']}",
         },
@@ -106,24 +99,33 @@ def precision_recall(predicted: Predicted, _evaluate: Evaluate) -> Part:
 
 def log_loss(predicted: Predicted, _evaluate: Evaluate) -> Part:
     """The mean negative logarithm of the probability of the true class, in nats."""
-    loss = metrics.log_loss(predicted.labels, predicted.probabilities)
-    return Part(metrics={"log_loss": loss}, card={"log loss, nats": f"{loss:.4f}"})
+    loss, before = (
+        metrics.log_loss(predicted.labels, probabilities)
+        for probabilities in (predicted.probabilities, predicted.uncalibrated)
+    )
+    return Part(
+        metrics={"log_loss": loss},
+        card={"log loss, nats": f"{loss:.4f} ({before:.4f} before calibration)"},
+    )
 
 
 def reliability(predicted: Predicted, evaluate: Evaluate) -> Part:
     """Whether confidence is accuracy."""
-    bins = metrics.reliability(
-        predicted.labels,
-        predicted.probabilities,
-        evaluate.calibration_bins,
-        confidence=evaluate.confidence,
+    bins, uncalibrated = (
+        metrics.reliability(
+            predicted.labels,
+            probabilities,
+            evaluate.calibration_bins,
+            confidence=evaluate.confidence,
+        )
+        for probabilities in (predicted.probabilities, predicted.uncalibrated)
     )
-    error = metrics.calibration_error(bins)
+    error, before = metrics.calibration_error(bins), metrics.calibration_error(uncalibrated)
     return Part(
         metrics={"calibration_error": error},
         tables={"reliability": [asdict(row) for row in bins]},
         plots={"reliability": plots.reliability(bins, error)},
-        card={"expected calibration error": f"{error:.4f}"},
+        card={"expected calibration error": f"{error:.4f} ({before:.4f} before calibration)"},
     )
 
 
@@ -194,6 +196,62 @@ def mistakes(predicted: Predicted, evaluate: Evaluate) -> Part:
     )
 
 
+def familiarity(predicted: Predicted, _evaluate: Evaluate) -> Part:
+    """Which images are rejected as unlike the training images."""
+    rejected = float((predicted.familiarity < 0).mean())
+    rows = [
+        {
+            "kind": kind,
+            "images": len(scores.familiarity),
+            "confidence": float(scores.probabilities.max(1).mean()),
+            "rejected": float((scores.familiarity < 0).mean()),
+            "roc_auc": metrics.separation(predicted.familiarity, scores.familiarity),
+        }
+        for kind, scores in predicted.unusual.items()
+    ]
+    lines = (
+        (
+            row["kind"],
+            row["images"],
+            f"{row['confidence']:.1%}",
+            f"{row['rejected']:.1%}",
+            f"{row['roc_auc']:.4f}",
+        )
+        for row in rows
+    )
+    header = ("images", "number", "mean confidence", "rejected", "ROC AUC")
+    return Part(
+        metrics={"rejected": rejected},
+        tables={"unusual_images": rows},
+        card={"test images rejected as unlike the training images": f"{rejected:.2%}"},
+        text="Images that are rejected as unlike the training images, and how well the score "
+        f"separates them from test images:\n\n{table(header, lines)}",
+    )
+
+
+def corruptions(predicted: Predicted, _evaluate: Evaluate) -> Part:
+    """The errors on test images with the corruptions of MNIST-C."""
+    errors = {name: 1 - float(each.correct.mean()) for name, each in predicted.corrupted.items()}
+    mean = sum(errors.values()) / len(errors)
+    titles = [f"{name.replace('_', ' ')}\n{error:.1%} wrong" for name, error in errors.items()]
+    count = len(next(iter(predicted.corrupted.values())).correct)
+    return Part(
+        metrics={"corruption_error": mean},
+        tables={"corruptions": [{"corruption": k, "error": e} for k, e in errors.items()]},
+        plots={
+            "corruptions": plots.image_sheet(
+                [each.example for each in predicted.corrupted.values()], titles, columns=5
+            )
+        },
+        card={"mean error under 15 corruptions": f"{mean:.2%}"},
+        text=f"Errors under the corruptions of MNIST-C, on {count:,} test images:\n\n"
+        + table(
+            ("corruption", "error"),
+            ((name.replace("_", " "), f"{error:.2%}") for name, error in errors.items()),
+        ),
+    )
+
+
 PARTS: tuple[Callable[[Predicted, Evaluate], Part], ...] = (
     accuracy,
     averages,
@@ -204,6 +262,8 @@ PARTS: tuple[Callable[[Predicted, Evaluate], Part], ...] = (
     per_class,
     confusion_matrix,
     mistakes,
+    familiarity,
+    corruptions,
 )
 """In the order of the report."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from mnist_cnn import faults, files
 from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation.params import Evaluate
-from mnist_cnn.evaluation.parts import PARTS, Part, Predicted
+from mnist_cnn.evaluation.parts import PARTS, Part
+from mnist_cnn.evaluation.predicted import Predicted
 
 
 def compute(predicted: Predicted, evaluate: Evaluate) -> list[Part]:

@@ -138,6 +138,7 @@ def _predict(
         pixels = predictor.preprocess(planes, "the canvas")
     except UserError:
         return None, task
-    (probabilities,) = predictor.predict(pixels[np.newaxis]).tolist()
+    predictions = predictor.predict(pixels[np.newaxis])
+    (probabilities,) = predictions.probabilities.tolist()
     shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     return shown, dict(zip(predictor.dataset.classes, probabilities, strict=True))

@@ -14,7 +14,8 @@ from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference.contrast import grey_values
 from mnist_cnn.inference.preprocessing import preprocess
-from mnist_cnn.learning import model
+from mnist_cnn.learning import calibration, model
+from mnist_cnn.learning.calibration import Calibration, Predictions
 from mnist_cnn.networks import Classifier
 
 import numpy as np
@@ -26,11 +27,15 @@ STANDARD_INPUT = "-"
 
 
 class Prediction(NamedTuple):
-    """The input of the network, `uint8 (channels, height, width)`, and `float64 (classes,)`."""
+    """The prediction for an image file."""
 
     name: str
     pixels: NDArray[np.uint8]
+    """The input of the network, `(channels, height, width)`."""
     probabilities: NDArray[np.float64]
+    """`(classes,)`."""
+    familiarity: float = 1.0
+    """At most 1; negative if the image is unlike those that the network was trained on."""
 
     def ranked(self) -> list[tuple[int, float]]:
         """Labels with their probabilities, the most probable first."""
@@ -44,6 +49,7 @@ class Predictor:
 
     model: Classifier
     dataset: Metadata
+    calibration: Calibration | None = None
 
     def preprocess(self, planes: NDArray[Any], name: str) -> NDArray[np.uint8]:
         """The input of the network for an image of any size.
@@ -69,12 +75,9 @@ class Predictor:
             one_piece=self.dataset.noun == "digit",
         )
 
-    def predict(self, inputs: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities `float64 (n, classes)` of inputs `uint8 (n, channels, height, width)`."""
-        probabilities: NDArray[np.float64] = model.predict(
-            self.model, torch.from_numpy(inputs)
-        ).numpy()
-        return probabilities
+    def predict(self, inputs: NDArray[np.uint8]) -> Predictions:
+        """Predictions for inputs `uint8 (n, channels, height, width)`."""
+        return calibration.predict(self.model, self.calibration, torch.from_numpy(inputs))
 
     def predict_files(self, names: Iterable[str]) -> tuple[list[Prediction], list[UserError]]:
         """Predictions for the image files that can be read, and errors for the others.
@@ -89,9 +92,12 @@ class Predictor:
                 errors.append(error)
         if not inputs:
             return [], errors
-        probabilities = self.predict(np.stack([pixels for _, pixels in inputs]))
+        probabilities, familiarity = self.predict(np.stack([pixels for _, pixels in inputs]))
         return [
-            Prediction(*pair, row) for pair, row in zip(inputs, probabilities, strict=True)
+            Prediction(*pair, row, value)
+            for pair, row, value in zip(
+                inputs, probabilities.numpy(), familiarity.tolist(), strict=True
+            )
         ], errors
 
     def _read(self, name: str) -> NDArray[np.uint8]:

@@ -2,39 +2,53 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_cnn import faults, networks
 from mnist_cnn.datasets import description
 from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
+from mnist_cnn.learning.calibration import Calibrated, Calibration
 from mnist_cnn.networks import Classifier
 
 import torch
 from torch import Tensor
 
 FORMAT = "mnist-cnn"
-VERSION = 2
+VERSION = 3
+
+
+class Model(NamedTuple):
+    """What a `.pth` file has."""
+
+    network: Classifier
+    dataset: Metadata
+    """What the network was trained on."""
+    calibration: Calibration | None
+    """Files of earlier releases have none."""
 
 
 @torch.inference_mode()
 def predict(model: Classifier, images: Tensor, batch_size: int = 250) -> Tensor:
-    """Class probabilities `float64 (n, classes)` of pixel values `(n, channels, height, width)`.
+    """The softmax `float64 (n, classes)` for pixel values `(n, channels, height, width)`.
 
-    Leaves the model in evaluation mode.
+    It is not calibrated; see `calibration.predict`. Leaves the model in evaluation mode.
     """
     model.eval()
     return torch.cat([model(batch).double().softmax(1) for batch in images.split(batch_size)])
 
 
-def save(model: Classifier, dataset: Metadata, path: Path) -> None:
+def save(
+    model: Classifier, dataset: Metadata, path: Path, calibration: Calibration | None = None
+) -> None:
     """Write a model for `torch.load(weights_only=True)`, as plain values and tensors.
 
     Args:
         model: on any device.
         dataset: what it was trained on.
         path: the file.
+        calibration: if there is one.
     """
     faults.point("model trained")
     content = {
@@ -46,6 +60,7 @@ def save(model: Classifier, dataset: Metadata, path: Path) -> None:
         "state_dict": {
             name: value.cpu().contiguous() for name, value in model.state_dict().items()
         },
+        "calibration": calibration and calibration.content(),
     }
     # Through a buffer, because `torch.save` would store the name of a file.
     buffer = io.BytesIO()
@@ -53,11 +68,10 @@ def save(model: Classifier, dataset: Metadata, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load(path: Path) -> tuple[Classifier, Metadata]:
+def load(path: Path) -> Model:
     """Read a `.pth` without executing code from it.
 
-    Returns:
-        The model, in evaluation mode, on the CPU, and the data set that it was trained on.
+    The network is in evaluation mode, and on the CPU.
 
     Raises `UserError` if the file is missing or was not written by `save`.
     """
@@ -82,23 +96,29 @@ def load(path: Path) -> tuple[Classifier, Metadata]:
         config = networks.config(name).model_validate(content["config"])
         model = networks.build(name, config, dataset.form)
         model.load_state_dict(content["state_dict"])
+        calibration = content["calibration"] and Calibration.of(content["calibration"])
+        if calibration:
+            with torch.inference_mode():  # its tensors fit the network
+                Calibrated(model, calibration).eval()(torch.zeros(1, *dataset.form[:3]))
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: network and weights do not match ({reason})") from None
-    if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
+    tensors = [*model.state_dict().values(), *(calibration.detector if calibration else ())]
+    if not all(torch.isfinite(value).all() for value in tensors):
         raise UserError(f"{path}: has weights that are not finite")
-    return model.eval(), dataset
+    return Model(model.eval(), dataset, calibration)
 
 
 def _upgrade(content: dict[str, Any], version: int) -> dict[str, Any]:
     """The content of an earlier file, as this version has it.
 
-    Version 1 had a network of one class, for square grey images. Early files have the name of a
-    data set, or none if it was MNIST.
+    Version 2 had no calibration. Version 1 had a network of one class, for square grey images.
+    Early files have the name of a data set, or none if it was MNIST.
     """
     dataset = content.get("dataset", "MNIST") if version == 1 else content["dataset"]
     if isinstance(dataset, str):
         content = content | {"dataset": description.load(dataset).metadata().model_dump()}
+    content = {"calibration": None} | content
     if version > 1:
         return content
     config = dict(content["architecture"])

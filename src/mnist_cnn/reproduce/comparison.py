@@ -157,9 +157,14 @@ def _read_json(path: Path) -> pd.DataFrame:
 
 
 def _read_weights(path: Path) -> pd.DataFrame:
-    network, dataset = model.load(path)
-    weights = {name: pd.Series(value.flatten()) for name, value in network.state_dict().items()}
-    return pd.DataFrame({"dataset": pd.Series([dataset.name]), **weights})
+    loaded = model.load(path)
+    tensors = loaded.network.state_dict()
+    if loaded.calibration:
+        temperature, threshold, detector = loaded.calibration
+        tensors |= {"temperature": torch.tensor(temperature), "threshold": torch.tensor(threshold)}
+        tensors |= detector._asdict()
+    values = {name: pd.Series(value.flatten()) for name, value in tensors.items()}
+    return pd.DataFrame({"dataset": pd.Series([loaded.dataset.name]), **values})
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -24,7 +24,8 @@ import torch
 
 # The libraries that can change a result.
 _LIBRARIES = (
-    "torch", "numpy", "scipy", "scikit-learn", "optuna", "cmaes", "matplotlib", "pillow",
+    "torch", "numpy", "scipy", "scikit-learn", "scikit-image", "optuna", "cmaes", "matplotlib",
+    "pillow",
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ OUTPUTS = (
     "models/best_model.pth",
     "reports/model_card.md",
     "reports/tune/best_params.json",
+    "reports/tune/calibration.json",
     "reports/tune/trials.csv",
     "reports/tune/validation_predictions.csv",
 )

@@ -13,9 +13,10 @@ from typing import Any
 
 from mnist_cnn.datasets.description import Form
 from mnist_cnn.errors import FailedJobError
-from mnist_cnn.learning import model, training
+from mnist_cnn.learning import calibration, model, training
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.hyperparameters import parse
+from mnist_cnn.networks import Classifier
 from mnist_cnn.search import running
 from mnist_cnn.search.params import Objective, Tune
 from mnist_cnn.search.running import Executor
@@ -146,37 +147,51 @@ def table(finalists: Sequence[Finalist]) -> list[dict[str, Any]]:
     ]
 
 
-def predictions(
+def networks(
     finalist: Finalist,
     tune: Tune,
     network: str,
     form: Form,
-    validation: Examples,
     device: torch.device,
     checkpoints: Path,
-) -> list[dict[str, Any]]:
-    """What the networks of a finalist predict: a row for each validation image.
+) -> list[Classifier]:
+    """The trained networks of a finalist, one for each seed.
 
     Args:
         finalist: a complete one.
         tune: for the fixed hyperparameters.
         network: the name of its module.
         form: that of the data set.
+        device: where the networks are put.
+        checkpoints: the folder that `train` had.
+    """
+    hyperparameters = parse(tune.hyperparameters | finalist.trial.hyperparameters, network)
+    trained = []
+    for seed in range(len(finalist.trainings)):
+        trained.append(training.build(hyperparameters, form, seed=0).to(device))
+        training.restore(trained[-1], _checkpoint(checkpoints, finalist.trial.number, seed))
+    return trained
+
+
+def predictions(
+    trained: Sequence[Classifier], validation: Examples, device: torch.device
+) -> list[dict[str, Any]]:
+    """What the networks of a finalist predict: a row for each validation image.
+
+    Args:
+        trained: the networks, on `device`.
         validation: the validation set, on the CPU.
         device: the device to compute on.
-        checkpoints: the folder that `train` had.
 
     Returns:
         Rows with the MD5 of the pixels as `image`, the `label`, and the predicted class of the
         network of each seed as `seed_0`, `seed_1`, …
     """
-    hyperparameters = parse(tune.hyperparameters | finalist.trial.hyperparameters, network)
     images = validation.images.to(device)
-    columns = {}
-    for seed in range(len(finalist.trainings)):
-        trained = training.build(hyperparameters, form, seed=0).to(device)
-        training.restore(trained, _checkpoint(checkpoints, finalist.trial.number, seed))
-        columns[f"seed_{seed}"] = model.predict(trained, images).argmax(1).tolist()
+    columns = {
+        f"seed_{seed}": model.predict(network, images).argmax(1).tolist()
+        for seed, network in enumerate(trained)
+    }
     rows = zip(*columns.values(), strict=True)
     return [
         {"image": image, "label": label} | dict(zip(columns, row, strict=True))
@@ -184,6 +199,29 @@ def predictions(
             validation.image_digests(), validation.labels.tolist(), rows, strict=True
         )
     ]
+
+
+def calibrate(
+    trained: Sequence[Classifier], train: Examples, validation: Examples, rejected: float
+) -> dict[str, float]:
+    """The `temperature` and the `threshold` of a calibration, as means over the networks.
+
+    The final network is trained on all images, so it has none left for this. It gets those of
+    networks with its hyperparameters.
+
+    Args:
+        trained: the networks of a finalist, on the device of the examples.
+        train: what they were trained on.
+        validation: what they were not trained on.
+        rejected: the fraction of validation images that the threshold rejects, in (0, 1).
+    """
+    found = []
+    for network in trained:
+        detector = calibration.fit_detector(network, train.images)
+        threshold = calibration.fit_threshold(network, detector, validation.images, rejected)
+        found.append((calibration.fit_temperature(network, validation), threshold))
+    means = [sum(values) / len(found) for values in zip(*found, strict=True)]
+    return dict(zip(("temperature", "threshold"), means, strict=True))
 
 
 def _checkpoint(folder: Path, number: int, seed: int) -> Path:

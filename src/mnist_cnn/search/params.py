@@ -68,6 +68,9 @@ class Tune(Section):
     pruner: dict[str, Any]
     """A class of `optuna.pruners`, in the same way. Its steps are epochs, counted from 1."""
     finalists: Finalists
+    rejected: Annotated[float, Field(gt=0, lt=1)]
+    """The fraction of validation images to reject as unlike the training images. It decides the
+    threshold for images from elsewhere."""
     hyperparameters: dict[str, Any]
     """Fixed in every trial."""
     search_space: Annotated[dict[str, Range], Field(min_length=1)]

@@ -1,0 +1,76 @@
+"""Corruptions change images as their names say, within the range, and the same each time."""
+
+from mnist_cnn.evaluation.corruptions import CORRUPTIONS, corrupt
+
+import pytest
+import torch
+
+
+def bar(channels=1, size=28):
+    """Two images: an upright bar, and a square."""
+    images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
+    images[0, :, size // 5 : -(size // 5), size // 2 - 1 : size // 2 + 1] = 255
+    images[1, :, size // 3 : -(size // 3), size // 3 : -(size // 3)] = 255
+    return images
+
+
+@pytest.fixture(scope="module")
+def corrupted():
+    return dict(corrupt(bar(), seed=0))
+
+
+def test_there_are_the_fifteen_of_the_paper(corrupted):
+    assert list(corrupted) == [change.__name__ for change in CORRUPTIONS]
+    assert len(corrupted) == 15
+
+
+@pytest.fixture(scope="module")
+def again():
+    return dict(corrupt(bar(), seed=0))
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    return dict(corrupt(bar(3, 32), seed=0))
+
+
+@pytest.mark.parametrize("name", [change.__name__ for change in CORRUPTIONS])
+def test_every_corruption_changes_every_image_of_any_form(name, corrupted, again, coloured):
+    assert corrupted[name].dtype == torch.uint8
+    assert (corrupted[name] != bar()).flatten(1).any(1).all()
+    assert torch.equal(corrupted[name], again[name])
+    assert coloured[name].shape == (2, 3, 32, 32)
+
+
+def mass(images):
+    return images.float().sum((1, 2, 3))
+
+
+def extent(images):
+    """The height of what is brighter than half."""
+    rows = (images > 127).any(3).flatten(1)
+    return rows.sum(1)
+
+
+def test_geometric_corruptions_keep_or_scale_the_strokes(corrupted):
+    for name in ("shear", "rotate", "translate", "motion_blur"):
+        assert mass(corrupted[name]) == pytest.approx(mass(bar()), rel=0.05)
+    assert mass(corrupted["scale"]) == pytest.approx(mass(bar()) / 4, rel=0.05)
+    assert extent(corrupted["scale"])[1] == pytest.approx(extent(bar())[1] / 2, abs=1)
+    # An upright bar that is rotated by 30° is about cos 30° as high.
+    assert extent(corrupted["rotate"])[0] == pytest.approx(0.87 * extent(bar())[0], abs=1)
+
+
+def test_other_corruptions_do_what_they_say(corrupted):
+    image = bar()
+    assert torch.equal(corrupted["brightness"], (image.int() + 128).clamp(max=255).byte())
+    assert corrupted["stripe"][0, 0, 0].tolist() == [0] * 11 + [255] * 6 + [0] * 11
+    changed = (corrupted["impulse_noise"] != image).float().mean()
+    assert 0.05 < changed < 0.2  # half of the noise is black, as most of the image
+    for name in ("spatter", "dotted_line", "zigzag"):
+        assert (corrupted[name] >= image).all()
+    lines = corrupted["zigzag"][..., [0, -1]].amax((1, 2))
+    assert lines.min() > 127  # from side to side
+    edges = corrupted["canny_edges"]
+    assert set(edges.unique().tolist()) == {0, 255}
+    assert edges[1, 0, 14, 14] == 0  # inside of the square
