@@ -64,7 +64,9 @@ def predicts(page, digit):
     label = page.get_by_test_id("label")
     expect(label.get_by_role("heading")).to_have_text(str(digit))
     expect(label.get_by_role("meter")).to_have_count(10)
-    expect(label.get_by_role("definition").first).to_have_text(re.compile("^(9.|100)%$"))
+    # The rows are in the order of the classes, whichever is the most probable.
+    expect(label.get_by_role("term")).to_have_text([re.compile(f"^{k}$") for k in range(10)])
+    expect(label.get_by_role("definition").nth(digit)).to_have_text(re.compile("^(9.|100)%$"))
     seen = page.locator("#seen img")
     expect(seen).to_be_visible()
     for side in ("naturalWidth", "naturalHeight"):
@@ -96,6 +98,19 @@ def test_the_prediction_follows_every_stroke_until_the_canvas_is_cleared(page, h
         draw(page, RING)
         predicts(page, 0)
     assert hosts - {None} == {"127.0.0.1"}  # an image within the page has no host
+
+
+@pytest.mark.parametrize("clear", ["Clear", "Clear canvas"])
+def test_a_stroke_right_after_clear_is_neither_lost_nor_mixed_with_the_last_drawing(
+    page, demo, clear
+):
+    page.goto(demo)
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    draw(page, BAR)
+    predicts(page, 1)
+    page.get_by_role("button", name=clear, exact=True).click()
+    draw(page, RING)
+    predicts(page, 0)
 
 
 def test_the_page_describes_another_data_set_and_ends_without_a_trace(page, tmp_path):

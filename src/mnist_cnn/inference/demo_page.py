@@ -1,5 +1,8 @@
 """The page of the demo: a canvas, the input of the network, and its predictions."""
 
+import base64
+import io
+import json
 from functools import partial
 from typing import Any
 
@@ -10,6 +13,7 @@ from mnist_cnn.inference.predictor import Predictor
 
 import gradio as gr
 import numpy as np
+from gradio.components.label import LabelConfidence, LabelData
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +22,8 @@ BRUSH = 14  # radius in pixels; suits digits of half the height of the canvas an
 
 # Gradio lets the user draw at once only if the canvas has a background.
 PAPER = np.full((SIDE, SIDE), 255, np.uint8)
+
+ROWS = 10  # probabilities shown, the highest
 
 CSS = """
 #seen img { object-fit: contain; image-rendering: pixelated; }
@@ -80,7 +86,9 @@ def _build(predictor: Predictor) -> gr.Blocks:
                     elem_id="seen",
                 )
             with gr.Column(scale=3):
-                predicted = gr.Label(task, label="Prediction", num_top_classes=10)
+                predicted = gr.Label(task, label="Prediction")
+                # A subclass would make Gradio write a file beside this one.
+                predicted.postprocess = _label  # type: ignore[method-assign]
         changed = canvas.input if dataset.object else canvas.change
         changed(
             partial(_predict, predictor, task),
@@ -89,9 +97,32 @@ def _build(predictor: Predictor) -> gr.Blocks:
             show_progress="hidden",
             trigger_mode="always_last",  # do not miss a stroke drawn during a prediction
         )
-        empty = PAPER if dataset.object else None
-        gr.on([clear.click, canvas.clear], lambda: empty, None, canvas, show_progress="hidden")
+        # In the browser: a stroke that began before an answer of the server would be lost.
+        empty = _paper() if dataset.object else None
+        state = json.dumps([empty, None, {"label": task}])
+        outputs = [canvas, seen, predicted]
+        gr.on([clear.click, canvas.clear], None, None, outputs, js=f"() => {state}")
     return page
+
+
+def _label(value: Any) -> LabelData:
+    """What a `gr.Label` shows for a text, or for probabilities by class.
+
+    They stay in the order of the classes. Gradio would sort them, so rows would move as one draws.
+    """
+    if isinstance(value, str):
+        return LabelData(label=value)
+    best = sorted(value, key=value.__getitem__, reverse=True)[:ROWS]
+    rows = [LabelConfidence(label=k, confidence=p) for k, p in value.items() if k in best]
+    return LabelData(label=best[0], confidences=rows)
+
+
+def _paper() -> dict[str, Any]:
+    """The value of an empty canvas in the browser."""
+    png = io.BytesIO()
+    Image.fromarray(PAPER).save(png, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    return {"background": {"path": "paper.png", "url": url}, "layers": [], "composite": None}
 
 
 def _canvas() -> gr.Sketchpad:
