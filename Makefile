@@ -20,7 +20,7 @@ export USER := $(or $(USER),$(shell id -un 2> /dev/null),$(shell id -u))
 export HOME := $(or $(filter-out /,$(HOME)),$(CURDIR)/$(VENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data check repro history article gpu residual seeds compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro history article gpu residual seeds seeds-number compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -69,8 +69,12 @@ residual: history data ## tune, train and evaluate a residual network, as the DV
 article gpu residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 
-seeds: history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md
-	@[ $(N) -ge 2 ] || { echo 'error: a deviation needs N=2 or more' >&2; exit 1; }
+# Before the data are downloaded.
+seeds-number:
+	@case '$(N)' in '' | *[!0-9]* | 0* | 1) \
+		echo 'error: N=$(N): for a deviation, N must be a whole number, 2 or more' >&2; exit 1 ;; esac
+
+seeds: seeds-number history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md
 	@for seed in $$(seq $(N)); do \
 		if git diff --quiet HEAD -- . ':!reports' && \
 			$(BIN)/dvc exp list --name-only | grep --quiet --line-regexp "seed-$$seed"; then continue; fi; \
@@ -108,12 +112,7 @@ lint: $(READY) ## check style and types
 	$(BIN)/mypy
 
 ui: $(READY) ## browse the runs in MLflow, http://127.0.0.1:5000 (PORT=… for another port)
-	@case "$$MLFLOW_TRACKING_URI" in http*) \
-		echo "MLFLOW_TRACKING_URI names a server: browse its address"; exit 1 ;; esac
-	MLFLOW_BACKEND_STORE_URI=$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	$(BIN)/mlflow ui --host 127.0.0.1 --allowed-hosts 'localhost:*,127.0.0.1:*' --workers 1 \
-		$(if $(PORT),--port $(PORT))
+	exec $(BIN)/python src/ui.py --port $(or $(PORT),5000)
 
 dashboard: $(READY) ## browse the studies in optuna-dashboard, http://127.0.0.1:8080 (PORT=…)
 	exec $(BIN)/python src/dashboard.py --port $(or $(PORT),8080)

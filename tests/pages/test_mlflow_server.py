@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import requests
-from clone import ROOT
+from clone import ROOT, empty_store
 from mlflow import MlflowClient
-from server import MAKE, free_port, listens, serve
+from server import free_port, listens, serve
 
 PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob", "carol")}
 
@@ -22,8 +22,15 @@ def create_experiment(server, name, **request):
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("ui"), [*MAKE, "ui"], free_port()) as address:
+    folder, port = tmp_path_factory.mktemp("ui"), free_port()
+    (folder / "mlflow.db").write_bytes(empty_store())
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").create_experiment("mnist-cnn")
+    command = [sys.executable, str(ROOT / "src/ui.py"), "--port", str(port)]
+    with serve(folder, command, port) as address:
         yield address
+        log = (folder / "server.log").read_text().splitlines()
+        assert log[0].startswith(f"Browse {address}/#/experiments/1/runs?")
+        assert not [line for line in log if "GET" in line or "POST" in line]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the address 127.0.0.2")

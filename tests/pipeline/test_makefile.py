@@ -1,4 +1,4 @@
-"""The Makefile makes the environment again where it cannot work, and names a nameless user."""
+"""The Makefile makes the environment again where it cannot work, and checks what it is given."""
 
 import os
 import subprocess
@@ -71,6 +71,16 @@ def test_an_old_python_is_reported_in_one_line(tmp_path):
         "error: Python 3.11 or newer is needed; `make setup PYTHON=python3.11`"
     )
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("number", ["1", "abc", "-2"])
+def test_a_number_of_seeds_without_a_deviation_is_refused_before_the_download(tmp_path, number):
+    command = ["make", "--makefile", ROOT / "Makefile", "READY=", "seeds", f"N={number}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0] == (
+        f"error: N={number}: for a deviation, N must be a whole number, 2 or more"
+    )
 
 
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}])

@@ -70,6 +70,15 @@ def existing_store() -> MlflowClient:
 
 
 @store_errors()
+def existing_id() -> str:
+    """The id of the experiment. Raises `UserError` if there is none."""
+    found = existing_store().get_experiment_by_name(NAME)
+    if not found:
+        raise UserError(f"no experiment {NAME} in this store; {stores.how_to_create('tune')}")
+    return str(found.experiment_id)
+
+
+@store_errors()
 def open_experiment() -> None:
     """Make it MLflow's active experiment; created if it does not exist.
 
