@@ -66,7 +66,7 @@ def read_other_hands(loaded: predictor.Predictor) -> str:
     known = predictions.familiarity.numpy() >= 0
     total = len(found.images)
     return (
-        f"{total:,} digits of scikit-learn: {(right & known).sum() / total:.1%} right and accepted, "
+        f"{total:,} digits of scikit-learn: {(right & known).mean():.1%} right and accepted, "
         f"{right.sum() / total:.1%} right, {(~known).sum()} unknown, {refused} refused"
     )
 

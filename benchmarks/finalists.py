@@ -58,7 +58,7 @@ def main() -> None:
         experiment = f"seed-{seed}"
         show = dvc.api.metrics_show
         chosen = show("reports/tune/metrics.json", rev=experiment)["best_trial"]
-        after.append(show("reports/evaluate/metrics.json", rev=experiment)["accuracy"])
+        after.append(show("reports/evaluate/metrics.json", rev=experiment)["test_accuracy"])
         best = best_trial(experiment)
         tuned = json.loads(best[[*settings.tune.search_space]].dropna().to_json())
         same = best.number == chosen

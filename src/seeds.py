@@ -37,14 +37,11 @@ def main() -> None:
 
 
 def _metrics(revision: str) -> dict[str, float]:
-    """The metrics of an experiment by `stage.name`."""
-    return {
-        f"{stage}.{name}": value
-        for stage in ("tune", "train", "evaluate")
-        for name, value in dvc.api.metrics_show(
-            f"reports/{stage}/metrics.json", rev=revision
-        ).items()
-    }
+    """The metrics of an experiment."""
+    metrics: dict[str, float] = {}
+    for stage in ("tune", "train", "evaluate"):
+        metrics |= dvc.api.metrics_show(f"reports/{stage}/metrics.json", rev=revision)
+    return metrics
 
 
 def render(results: Sequence[Mapping[str, float]], confidence: float) -> str:
@@ -54,7 +51,7 @@ def render(results: Sequence[Mapping[str, float]], confidence: float) -> str:
         results: the metrics for the seeds 1, 2, …, as `_metrics` returns them.
         confidence: level of the interval, in (0, 1).
     """
-    accuracies = [each["evaluate.accuracy"] for each in results]
+    accuracies = [each["test_accuracy"] for each in results]
     count, average, deviation = len(results), mean(accuracies), stdev(accuracies)
     # Student's t; with a scale of 0, SciPy would return NaN.
     half = t.ppf((1 + confidence) / 2, count - 1) * deviation / count**0.5
@@ -63,11 +60,11 @@ def render(results: Sequence[Mapping[str, float]], confidence: float) -> str:
     rows = [
         (
             seed,
-            f"{each['evaluate.accuracy']:.2%}",
-            f"{each['evaluate.mistakes']:.0f}",
-            f"{each['evaluate.log_loss']:.4f}",
-            f"{each['tune.validation_accuracy']:.2%}",
-            f"{each['train.parameters']:,.0f}",
+            f"{each['test_accuracy']:.2%}",
+            f"{each['test_mistakes']:.0f}",
+            f"{each['test_log_loss']:.4f}",
+            f"{each['validation_accuracy']:.2%}",
+            f"{each['parameters']:,.0f}",
         )
         for seed, each in enumerate(results, 1)
     ]

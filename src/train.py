@@ -67,7 +67,7 @@ def main() -> None:
             "train_loss": last.train_loss,
             "train_accuracy": last.train_accuracy,
             "parameters": sum(weights.numel() for weights in network.parameters()),
-            "examples": len(examples.labels),
+            "train_examples": len(examples.labels),
             "epochs": last.epoch,
         }
         detector = fit_detector(network, examples.images.to(device))

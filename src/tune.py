@@ -140,7 +140,7 @@ def _write_report(
 
     faults.point("search ended")
     hyperparameters = tune.hyperparameters | best.trial.hyperparameters
-    metrics = summary.summary(trials) | finalists.summary(trained, best, tune.objective)
+    metrics = finalists.summary(best, tune.objective)
     files.write_json(BEST_PARAMS, dict(sorted(hyperparameters.items())))
     files.write_json(REPORTS / "metrics.json", metrics)
     files.write_csv(TRIALS, summary.trials_table(trials))
@@ -151,7 +151,8 @@ def _write_report(
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
     files.write_png(REPORTS / "plots/finalists.png", plots.finalists(trained, tune.objective))
     console.write(f"best: {best.describe(tune.objective)}; {BEST_PARAMS}")
-    return metrics, plots.page(plotted, target)
+    counts = summary.summary(trials) | {"finalists": len(trained)}
+    return counts | metrics, plots.page(plotted, target)
 
 
 def _options() -> argparse.Namespace:

@@ -32,7 +32,7 @@ def published_model():
     metrics = ROOT / "reports/evaluate/metrics.json"
     if not path.exists() or not metrics.exists():
         pytest.skip("models/best_model.pth is missing; `make repro` creates it")
-    accuracy = json.loads(metrics.read_text())["accuracy"]
+    accuracy = json.loads(metrics.read_text())["test_accuracy"]
     if f"**{100 * accuracy:.2f} %**" not in (ROOT / "README.md").read_text():
         pytest.skip("the results are of other parameters than those in README.md")
     return path

@@ -101,7 +101,7 @@ def test_dvc_and_mlflow_have_the_same_metrics(project, runs):
     metrics = revision["data"]["metrics"]["reports/evaluate/metrics.json"]["data"]
 
     assert row["name"] == "article"
-    assert metrics["accuracy"] == runs["train"].data.metrics["test_accuracy"]
+    assert metrics["test_accuracy"] == runs["train"].data.metrics["test_accuracy"]
 
 
 def test_the_experiment_article_has_the_search_space_of_the_article(runs):

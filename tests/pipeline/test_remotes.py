@@ -77,7 +77,7 @@ def test_metrics_and_plots_of_two_commits_are_compared(newcomer):
     (changed,) = metrics["diff"].values() if "diff" in metrics else metrics.values()
     page = newcomer.run("dvc", "plots", "diff", "HEAD~1").stdout.strip().removeprefix("file://")
 
-    assert changed.keys() == {"accuracy_low", "accuracy_high"}
+    assert changed.keys() == {"test_accuracy_low", "test_accuracy_high"}
     assert "HEAD~1" in Path(page).read_text()
 
 

@@ -154,14 +154,15 @@ def test_differences_are_reported_with_their_size(project, tmp_path):
         content = torch.load(weights, weights_only=True)
         content["state_dict"]["features.0.weight"][0] += 0.25
         torch.save(content, weights)
-        accuracy = json.loads(metrics.read_text())["accuracy"]
-        metrics.write_text(metrics.read_text().replace(f'"accuracy": {accuracy}', '"accuracy": 2'))
+        accuracy = json.loads(metrics.read_text())["test_accuracy"]
+        text = metrics.read_text().replace(f'"test_accuracy": {accuracy}', '"test_accuracy": 2')
+        metrics.write_text(text)
         done = reproduce(project, run, "--keep", str(tmp_path / "rebuilt"), check=False)
 
     assert done.returncode == 1
     assert "different  models/best_model.pth\n             features.0.weight: " in done.stdout
     assert ", by at most 0.25\n" in done.stdout
-    assert f"accuracy: 2 → {accuracy}" in done.stdout
+    assert f"test_accuracy: 2 → {accuracy}" in done.stdout
     assert "reports/evaluate/plots/roc.png\n             not among the artifacts" in done.stdout
     assert f"3 of {project.files} differ" in done.stderr
     assert md5(tmp_path / "rebuilt/models/best_model.pth") == project.committed_md5

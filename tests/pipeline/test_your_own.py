@@ -88,8 +88,8 @@ def shapes(tmp_path_factory):
 
 def test_a_folder_of_images_is_learnt(shapes):
     metrics = json.loads(shapes.read("reports/evaluate/metrics.json"))
-    assert metrics["examples"] == 60
-    assert metrics["accuracy"] > 0.8
+    assert metrics["test_examples"] == 60
+    assert metrics["test_accuracy"] > 0.8
 
 
 def test_the_model_knows_its_classes_and_its_form(shapes):
@@ -159,8 +159,8 @@ def test_the_digits_of_scikit_learn_are_learnt_from_an_archive(tmp_path):
     run_pipeline(clone, "digits", "deep_cnn", DEEP_CNN)
 
     metrics = json.loads(clone.read("reports/evaluate/metrics.json"))
-    assert metrics["examples"] == 359
-    assert metrics["accuracy"] > 0.9
+    assert metrics["test_examples"] == 359
+    assert metrics["test_accuracy"] > 0.9
     test = arrays.read("test", clone.folder / "data/digits")
     Image.fromarray(test.images[0, 0]).save(tmp_path / "digit.png")
     done = clone.run("python", "src/predict.py", "--json", str(tmp_path / "digit.png"))
@@ -211,5 +211,5 @@ def test_the_metric_of_the_documentation_reruns_the_evaluation_only(perceptron):
 
     assert re.findall("Running stage '(.*)'", done) == ["evaluate"]
     metrics = json.loads(perceptron.read("reports/evaluate/metrics.json"))
-    assert metrics["accuracy"] < metrics["top_3_accuracy"] <= 1
+    assert metrics["test_accuracy"] < metrics["test_top_3_accuracy"] <= 1
     assert "| top-3 accuracy | " in perceptron.read("reports/model_card.md").decode()

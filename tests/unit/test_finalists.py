@@ -122,8 +122,7 @@ def test_it_is_an_error_if_every_finalist_failed():
 
 def test_the_summary_and_the_table_have_means_and_every_epoch():
     trained = [finalist(5, (0.95, 0.25), (0.96, 0.75)), finalist(2, (0.9, 0.1), None)]
-    assert finalists.summary(trained, trained[0], ACCURACY) == {
-        "finalists": 2,
+    assert finalists.summary(trained[0], ACCURACY) == {
         "best_trial": 5,
         "validation_accuracy": pytest.approx(0.955),
         "validation_loss": 0.5,

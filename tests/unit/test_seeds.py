@@ -10,11 +10,11 @@ render = runpy.run_path(str(ROOT / "src/seeds.py"))["render"]
 
 def result(accuracy, mistakes):
     return {
-        "evaluate.accuracy": accuracy,
-        "evaluate.mistakes": mistakes,
-        "evaluate.log_loss": 0.0125,
-        "tune.validation_accuracy": 0.9948,
-        "train.parameters": 135482,
+        "test_accuracy": accuracy,
+        "test_mistakes": mistakes,
+        "test_log_loss": 0.0125,
+        "validation_accuracy": 0.9948,
+        "parameters": 135482,
     }
 
 

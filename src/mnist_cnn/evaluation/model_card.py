@@ -27,7 +27,7 @@ class Facts:
     temperature: float
     """Of the calibration."""
     training: Mapping[str, float]
-    """`parameters`, `examples`, `epochs` and `train_accuracy`."""
+    """`parameters`, `train_examples`, `epochs` and `train_accuracy`."""
     validated: Validated
     """The validation predictions of networks with these hyperparameters."""
     summary: Mapping[str, float]
@@ -59,7 +59,7 @@ def render(facts: Facts) -> str:
         subsequent_indent="  ",
         break_on_hyphens=False,
     )
-    validated = facts.validated
+    examples, validated = training["train_examples"], facts.validated
     size, seeds = len(validated.examples), validated.seeds
     accuracy = f"{validated.accuracy:.2%}" + ("" if seeds == 1 else f" (mean of {seeds} seeds)")
     epochs = "1 epoch" if training["epochs"] == 1 else f"{training['epochs']} epochs"
@@ -126,7 +126,7 @@ model returns the logits of calibrated probabilities, and the familiarity in the
 
 ## Training
 
-Trained on {training["examples"]:,} images of the training set of {dataset.title} for {epochs}. Some
+Trained on {examples:,} images of the training set of {dataset.title} for {epochs}. Some
 hyperparameters were tuned on a validation set taken from the training set (`reports/tune/`), never
 on the test set; the others were fixed. With these, a network that was trained without the
 {size:,} validation images classifies {accuracy} of them correctly; as they also chose the

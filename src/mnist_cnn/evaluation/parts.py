@@ -23,7 +23,7 @@ class Part:
     """What a function contributes to the evaluation."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """By name."""
+    """The main ones, by name; of the test set, so `metrics.json` has them as `test_<name>`."""
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Rows, by the name of the CSV file."""
     plots: Mapping[str, Figure] = field(default_factory=dict)
@@ -62,7 +62,8 @@ def averages(predicted: Predicted, _evaluate: Evaluate) -> Part:
     """Averages over the classes, and agreement beyond chance."""
     values = metrics.averages(predicted.labels, predicted.probabilities)
     return Part(
-        metrics=values,
+        metrics={"f1_macro": values["f1_macro"]},
+        tables={"averages": [{"metric": name, "value": value} for name, value in values.items()]},
         card={
             "balanced accuracy": f"{values['balanced_accuracy']:.2%}",
             "F1, macro average": f"{values['f1_macro']:.4f}",
@@ -86,14 +87,11 @@ def roc(predicted: Predicted, _evaluate: Evaluate) -> Part:
 def precision_recall(predicted: Predicted, _evaluate: Evaluate) -> Part:
     """Precision-recall curves of each class against the rest."""
     curves = metrics.precision_recall_curves(predicted.labels, predicted.probabilities)
+    mean = metrics.average_precision(predicted.labels, predicted.probabilities)
     return Part(
-        metrics={
-            "average_precision_macro": metrics.average_precision(
-                predicted.labels, predicted.probabilities
-            )
-        },
         tables={"precision_recall": _points(curves, "recall", "precision")},
         plots={"precision_recall": plots.precision_recall(curves, predicted.classes)},
+        card={"average precision, one-vs-rest, macro average": f"{mean:.6f}"},
     )
 
 

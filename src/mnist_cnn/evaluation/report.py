@@ -50,7 +50,8 @@ def write(parts: Sequence[Part], folder: Path) -> None:
         names = Counter(name for part in parts for name in getattr(part, kind))
         if twice := [name for name, count in names.items() if count > 1]:
             raise UserError(f"two parts of the evaluation have {kind} named {twice[0]}")
-    files.write_json(folder / "metrics.json", summary(parts))
+    metrics = {f"test_{name}": value for name, value in summary(parts).items()}
+    files.write_json(folder / "metrics.json", metrics)
     for part in parts:
         for name, rows in part.tables.items():
             files.write_csv(folder / "tables" / f"{name}.csv", rows)

@@ -127,14 +127,10 @@ def best(finalists: Sequence[Finalist], objective: Objective) -> Finalist:
     )
 
 
-def summary(
-    finalists: Sequence[Finalist], chosen: Finalist, objective: Objective
-) -> dict[str, Any]:
-    """The number of finalists, and the trial and the mean metrics of the chosen one."""
+def summary(chosen: Finalist, objective: Objective) -> dict[str, Any]:
+    """The trial and the mean metrics of the chosen finalist."""
     metrics = dict.fromkeys(("validation_accuracy", "validation_loss", objective.metric))
-    return {"finalists": len(finalists), "best_trial": chosen.trial.number} | {
-        metric: chosen.mean(metric) for metric in metrics
-    }
+    return {"best_trial": chosen.trial.number} | {metric: chosen.mean(metric) for metric in metrics}
 
 
 def table(finalists: Sequence[Finalist]) -> list[dict[str, Any]]:

@@ -52,8 +52,8 @@ def training(metrics: Mapping[str, Any]) -> str:
     """The note of a final training, from `reports/train/metrics.json`."""
     return (
         f"**Model** with {metrics['parameters']:,} parameters, trained for "
-        f"{_epochs(metrics['epochs'])} on {metrics['examples']:,} images. Final training accuracy "
-        f"(augmented images): {metrics['train_accuracy']:.2%}."
+        f"{_epochs(metrics['epochs'])} on {metrics['train_examples']:,} images. Final training "
+        f"accuracy (augmented images): {metrics['train_accuracy']:.2%}."
     )
 
 
