@@ -1,4 +1,4 @@
-"""The paired test of predictions for the same images, with worked numbers."""
+"""The tests of predictions for the same or for other images, with worked numbers."""
 
 from mnist_cnn import files
 from mnist_cnn.errors import UserError
@@ -72,12 +72,16 @@ def test_more_images_do_not_outweigh_a_lower_accuracy(validated):
     assert test.p_value > 0.5
 
 
-def test_predictions_of_other_images_or_other_numbers_of_seeds_are_not_compared(validated):
+def test_other_images_or_another_number_of_seeds_are_compared_by_fishers_test(validated):
     ours = validated("....")
-    assert paired_test.compare(ours, validated("....", images="abcx")) is None
-    assert paired_test.compare(ours, validated("...")) is None
-    # The mean of two is between 0 and 1 more often, and would lose against one.
-    assert paired_test.compare(ours, validated("....", "....")) is None
+    # 4 of 4 against 2 of 4: of C(8, 6) ways to have 6 correct, C(4, 4) C(4, 2) have 4 here.
+    test = paired_test.compare(ours, validated("xx..", images="efgh"))
+    assert test == pytest.approx((1.0, 4, 0.5, 4, 6 / 28))
+    assert str(test) == ("100.00% of 4 validation images against 50.00% of 4 others, p = 0.21")
+    assert paired_test.compare(ours, validated("...")).p_value == 1
+    # Two seeds do not make two images of one, and their mean of 2.5 counts as 3 for the champion.
+    test = paired_test.compare(ours, validated("xx..", "x..."))
+    assert test == pytest.approx((1.0, 4, 0.625, 4, 4 / 8))
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,25 @@ IMAGES = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
 
 
 def register(
-    validation="", accuracy=0.9, *, weights=None, dataset="MNIST", network=NETWORK, images="v"
+    validation="",
+    accuracy=0.9,
+    *,
+    weights=None,
+    dataset="MNIST",
+    network=NETWORK,
+    images="v",
+    size=10,
 ):
     """Register the model of a new run.
 
-    `validation` has an x for each of ten validation images that the finalist gets wrong. Models
+    `validation` has an x for each of `size` validation images that the finalist gets wrong. Models
     with equal `weights` are identical; without `weights`, all differ.
     """
     MODEL.parent.mkdir(exist_ok=True)
     MODEL.write_text(weights or uuid4().hex)
     rows = [
         {"image": f"{images}{n}", "label": 0, "seed_0": int(mark == "x")}
-        for n, mark in enumerate(validation.ljust(10, "."))
+        for n, mark in enumerate(validation.ljust(size, "."))
     ]
     files.write_csv(VALIDATION, rows)
     result = registry.Result(accuracy, round(100 * (1 - accuracy)), 100, "d1")
@@ -86,19 +93,15 @@ def test_a_version_has_the_results_of_its_last_evaluation(store):
     }
 
 
-def test_other_validation_images_are_not_compared_and_a_person_moves_the_alias(store):
-    register("xxxxx")
-    registered = register("", images="w")
-    assert aliases(store) == {"champion": 1, "challenger": 2}
-    reason, command = registered.place.split(" To make it champion: ")
-    assert reason == (
-        "challenger of version 1, which has other validation images or seeds: not compared."
+def test_other_validation_images_decide_by_fishers_test(store):
+    register("xxx")
+    # 10 of 10 against 7 of 10 could be chance.
+    assert register("", images="w").place == (
+        "challenger of version 1: 100.00% of 10 validation images against 70.00% of 10 others, "
+        "p = 0.11"
     )
-    program, *arguments = shlex.split(command)
-    assert program == "python"
-    subprocess.run([sys.executable, *arguments], check=True)
-    assert aliases(store)["champion"] == 2
-    assert register("", images="w").place.startswith("challenger of version 2: better on 0")
+    assert register("", images="w" * 2, size=30).place.startswith("champion, replaces version 1: ")
+    assert aliases(store) == {"champion": 3, "challenger": 2}
 
 
 @pytest.mark.parametrize("lost", ["artifact", "run"])
@@ -111,8 +114,12 @@ def test_a_champion_without_validation_predictions_is_not_replaced(store, lost):
         store.delete_run(run_id)
         command = [sys.executable, "-m", "mlflow", "gc", "--run-ids", run_id]
         subprocess.run(command, check=True, capture_output=True)
-    reason = "challenger of version 1, which has no validation predictions: not compared."
-    assert register("").place.startswith(reason)
+    reason, command = register("").place.split(" To make it champion: ")
+    assert reason == "challenger of version 1, which has no validation predictions: not compared."
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], check=True)
+    assert aliases(store) == {"champion": 2, "challenger": 2}
 
 
 def test_a_challenger_that_becomes_champion_is_no_challenger_any_more(store):

@@ -1,9 +1,10 @@
-"""A paired test of two finalists: which of them predicts the validation images better.
+"""A test of two finalists: which of them predicts validation images better.
 
-No test image has a part in it.
+It is paired if they have the same validation images. No test image has a part in it.
 """
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from mnist_cnn.errors import UserError
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import fisher_exact
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Validated:
 
 
 class PairedTest(NamedTuple):
-    """The result of a comparison."""
+    """The result of a comparison on the same images."""
 
     better: int
     """Images that more of the challenger's networks classify correctly."""
@@ -46,6 +48,27 @@ class PairedTest(NamedTuple):
         return (
             f"better on {self.better} validation images, worse on {self.worse}, "
             f"p = {self.p_value:.2g}"
+        )
+
+
+class UnpairedTest(NamedTuple):
+    """The result of a comparison on different images."""
+
+    accuracy: float
+    """Of the challenger."""
+    images: int
+    """Its validation images."""
+    former_accuracy: float
+    """Of the champion."""
+    former_images: int
+    p_value: float
+    """The probability of a lead at least as large if both were equally good."""
+
+    def __str__(self) -> str:
+        """The result in a few words."""
+        return (
+            f"{self.accuracy:.2%} of {self.images:,} validation images against "
+            f"{self.former_accuracy:.2%} of {self.former_images:,} others, p = {self.p_value:.2g}"
         )
 
 
@@ -65,15 +88,15 @@ def read(path: Path) -> Validated:
     return Validated(examples, np.array(correct), len(seeds))
 
 
-def compare(challenger: Validated, champion: Validated) -> PairedTest | None:
-    """A one-sided, exact permutation test of their mean accuracy; None if they are not comparable.
+def compare(challenger: Validated, champion: Validated) -> PairedTest | UnpairedTest:
+    """A one-sided, exact test of their mean accuracy.
 
-    They are comparable if they have the same images and as many seeds. If both were equally good,
-    the difference on each image would be as likely to have the other sign. With one seed this is
-    McNemar's exact test (McNemar 1947).
+    With the same images and as many seeds, a permutation test: if both were equally good, the
+    difference on each image would be as likely to have the other sign. With one seed this is
+    McNemar's exact test (McNemar 1947). Else it is Fisher's exact test (Fisher 1935).
     """
     if (challenger.examples, challenger.seeds) != (champion.examples, champion.seeds):
-        return None
+        return _compare_unpaired(challenger, champion)
     differences = challenger.correct - champion.correct
     differences = differences[differences != 0]
     # The distribution of their sum, from its lowest to its highest value in steps of 1.
@@ -85,3 +108,14 @@ def compare(challenger: Validated, champion: Validated) -> PairedTest | None:
     lowest = -int(abs(differences).sum())
     p_value = float(distribution[int(differences.sum()) - lowest :].sum())
     return PairedTest(int((differences > 0).sum()), int((differences < 0).sum()), p_value)
+
+
+def _compare_unpaired(challenger: Validated, champion: Validated) -> UnpairedTest:
+    """Fisher's exact test, in which an image counts once, whatever the number of seeds."""
+    images, former_images = len(challenger.examples), len(champion.examples)
+    # Means over seeds are rounded in favour of the champion.
+    correct = math.floor(challenger.correct.sum() / challenger.seeds)
+    former = math.ceil(champion.correct.sum() / champion.seeds)
+    table = [[correct, images - correct], [former, former_images - former]]
+    p_value = float(fisher_exact(table, alternative="greater").pvalue)
+    return UnpairedTest(challenger.accuracy, images, champion.accuracy, former_images, p_value)

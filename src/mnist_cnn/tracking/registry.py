@@ -35,9 +35,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 _DESCRIPTION = (
     "Classifies the {subject} in an image. A new version becomes `champion` if its finalist has a "
-    "higher accuracy on the validation set than that of the champion, by McNemar's exact test. "
-    "Else it becomes `challenger`. Test results decide nothing. Identical weights are registered "
-    "once."
+    "higher accuracy on the validation set than that of the champion, by McNemar's exact test, or "
+    "by Fisher's if their validation sets differ. Else it becomes `challenger`. Test results "
+    "decide nothing. Identical weights are registered once."
 )
 
 # MLflow's error codes for a model, version or alias that does not exist or is not valid.
@@ -86,9 +86,9 @@ def register(
 ) -> Registration:
     """Register the model of a run, unless identical weights are registered, and set an alias.
 
-    The version becomes `champion` if there is none, or if a paired test shows that its finalist
-    predicts the validation images better than that of the champion. Else it becomes `challenger`,
-    also if the two cannot be compared.
+    The version becomes `champion` if there is none, or if `paired_test` shows that its finalist
+    predicts validation images better than that of the champion. Else it becomes `challenger`, also
+    if the champion has no validation predictions.
 
     Args:
         run: the open run of the training.
@@ -100,7 +100,7 @@ def register(
             version.
         result: of its evaluation. It replaces that of an earlier evaluation.
         note: the description of the version, in Markdown.
-        confidence: 1 minus the level of the paired test, in (0, 1).
+        confidence: 1 minus the level of the test, in (0, 1).
     """
     client, name = MlflowClient(), dataset.model
     faults.point("model evaluated")
@@ -154,9 +154,9 @@ def _choose_alias(
         return CHAMPION, f", replaces version {champion.version}: {test}"
     if test:
         return CHALLENGER, f" of version {champion.version}: {test}"
-    what = "other validation images or seeds" if former else "no validation predictions"
     return CHALLENGER, (
-        f" of version {champion.version}, which has {what}: not compared. To make it champion: "
+        f" of version {champion.version}, which has no validation predictions: not compared. "
+        "To make it champion: "
         f'python -c "import mlflow; mlflow.MlflowClient()'
         f".set_registered_model_alias('{champion.name}', '{CHAMPION}', '{number}')\""
     )
