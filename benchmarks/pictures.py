@@ -263,7 +263,7 @@ def row(name: str, counts: Counter[str]) -> str:
 
 def outcome(digit: int | None, prediction: predictor.Prediction | None) -> str:
     """What a prediction is for a picture of this digit; `None` stands for a refusal."""
-    if prediction is None:
+    if prediction is None or prediction.familiarity < 0:
         return "right" if digit is TWO else "refused"
     label, confidence = prediction.ranked()[0]
     if label == digit:

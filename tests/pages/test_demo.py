@@ -27,6 +27,7 @@ ANY_MODEL = ROOT / "tests/assets/model_v1.pth"
 # Strokes, as points to the right of the middle of the canvas and below it, in pixels.
 BAR = [(60, -130), (60, 130)]
 CORNER = [(-30, -130), (-100, 40), (120, 40)]
+SCRIBBLE = [(120 * (-1) ** k, 10 * k - 150) for k in range(31)]
 RING = [(90 * math.sin(k * math.pi / 6), -130 * math.cos(k * math.pi / 6)) for k in range(13)]
 
 
@@ -98,6 +99,15 @@ def test_the_prediction_follows_every_stroke_until_the_canvas_is_cleared(page, h
         draw(page, RING)
         predicts(page, 0)
     assert hosts - {None} == {"127.0.0.1"}  # an image within the page has no host
+
+
+def test_a_scribble_is_unlike_a_digit(page, demo):
+    page.goto(demo)
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    draw(page, SCRIBBLE)
+    label = page.get_by_test_id("label")
+    expect(label.get_by_role("heading")).to_have_text("unlike the digits of MNIST")
+    expect(label.get_by_role("meter")).to_have_count(0)
 
 
 @pytest.mark.parametrize("clear", ["Clear", "Clear canvas"])

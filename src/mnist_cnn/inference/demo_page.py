@@ -155,7 +155,8 @@ def _predict(
 ) -> tuple[NDArray[np.uint8] | None, dict[str, float] | str]:
     """The input of the network for a drawing or an image, and the class probabilities.
 
-    For an empty drawing and no image, no input and the `task`.
+    For an unfamiliar image, a sentence instead of probabilities. For an empty drawing and no image,
+    no input and the `task`.
     """
     if given is None:
         return None, task
@@ -172,4 +173,6 @@ def _predict(
     predictions = predictor.predict(pixels[np.newaxis])
     (probabilities,) = predictions.probabilities.tolist()
     shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    if predictions.familiarity < 0:
+        return shown, f"unlike the {predictor.dataset.noun}s of {predictor.dataset.title}"
     return shown, dict(zip(predictor.dataset.classes, probabilities, strict=True))
