@@ -146,13 +146,12 @@ def _write_report(
     files.write_csv(TRIALS, summary.trials_table(trials))
     files.write_csv(REPORTS / "epochs.csv", summary.epochs_table(trials))
     files.write_csv(REPORTS / "finalists.csv", finalists.table(trained))
-    plotted, target = study.study_of(trials, tune), tune.objective.label
-    for name, figure in plots.figures(plotted, target).items():
+    for name, figure in plots.draw(tune, trials, trained, best).items():
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
-    files.write_png(REPORTS / "plots/finalists.png", plots.finalists(trained, tune.objective))
     console.write(f"best: {best.describe(tune.objective)}; {BEST_PARAMS}")
     counts = summary.summary(trials) | {"finalists": len(trained)}
-    return counts | metrics, plots.page(plotted, target)
+    page = plots.page(study.study_of(trials, tune), tune.objective.label)
+    return counts | metrics, page
 
 
 def _options() -> argparse.Namespace:

@@ -118,7 +118,7 @@ def test_a_run_has_its_data_sets(runs, name, split):
     ("name", "artifact"),
     [
         ("tune", "study.html"),
-        ("tune", "tune/plots/contour.png"),
+        ("tune", "tune/plots/slice.png"),
         ("train", "train/plots/history.png"),
         ("train", "evaluate/plots/confusion_matrix.png"),
         ("train", "evaluate/plots/roc.png"),
@@ -220,7 +220,7 @@ def test_dvc_shows_metrics_and_plots_without_options(clone):
     assert {"validation_accuracy", "train_accuracy", "test_accuracy"} < set(names)
     clone.run("dvc", "plots", "show", "--out", "dvc_plots")
     page = clone.read("dvc_plots/index.html").decode()
-    for title in ("Training loss", "Trials", "Confusion matrix", "roc.png", "contour.png"):
+    for title in ("Training loss", "Trials", "Confusion matrix", "roc.png", "slice.png"):
         assert title in page
 
 

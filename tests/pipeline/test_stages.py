@@ -24,6 +24,7 @@ CHANGES = [
     ("src/mnist_cnn/search/study.py", COMMENT, {"tune"}),
     ("src/mnist_cnn/evaluation/metrics.py", COMMENT, {"evaluate"}),
     ("src/mnist_cnn/evaluation/training_plots.py", COMMENT, {"train", "evaluate"}),
+    ("src/mnist_cnn/figures.py", COMMENT, {"tune", "train", "evaluate"}),
     ("src/mnist_cnn/datasets/arrays.py", COMMENT, EVERYTHING),
     ("src/mnist_cnn/datasets/idx.py", COMMENT, {"download"}),
     ("datasets/MNIST.yaml", ("noun: digit", "noun: numeral"), {"download", "evaluate"}),

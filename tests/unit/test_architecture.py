@@ -23,7 +23,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # A module imports from its own layer and those before it.
 LAYERS = [
-    {"errors", "faults", "files", "loopback", "console", "yaml_files", "stores"},
+    {"errors", "faults", "figures", "files", "loopback", "console", "yaml_files", "stores"},
     {"datasets", "networks"},
     {"learning"},
     {"search", "evaluation"},
@@ -31,7 +31,7 @@ LAYERS = [
     {"inference", "reproduce"},
 ]
 # What can change a result. Stages depend on it.
-DECISIVE = {"datasets", "networks", "learning", "search", "evaluation", "files"}
+DECISIVE = {"datasets", "networks", "learning", "search", "evaluation", "figures", "files"}
 NETWORK = Path("src/mnist_cnn/networks/${model.network}.py")
 # The sections of `params.yaml` that several stages depend on.
 SHARED = {
@@ -50,6 +50,7 @@ ONLY_IN = {
         "evaluation.parts",
         "evaluation.plots",
         "evaluation.training_plots",
+        "figures",
         "search.plots",
     },
     "mlflow": {
@@ -71,7 +72,7 @@ ONLY_IN = {
     "requests": {"datasets.idx_sources"},
     "ruamel": {"yaml_files"},
     "skimage": {"evaluation.corruptions", "inference.marks", "inference.preprocessing"},
-    "sklearn": {"evaluation.metrics", "evaluation.plots"},
+    "sklearn": {"evaluation.metrics"},
     "torchvision": {"datasets.idx_sources", "datasets.torchvision_sets"},
 }
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mnist_cnn.errors import FailedJobError
 from mnist_cnn.learning import calibration, data
 from mnist_cnn.learning.training import Epoch
-from mnist_cnn.search import finalists, plots
+from mnist_cnn.search import finalists
 from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.params import Objective
 from mnist_cnn.search.summary import ranked
@@ -134,15 +134,6 @@ def test_the_summary_and_the_table_have_means_and_every_epoch():
         (2, 0, 0.1),
     ]
     assert trained[0].describe(ACCURACY) == "trial   5 at full length: 95.50%, loss 0.5000"
-
-
-def test_the_plot_shows_each_complete_finalist_as_a_trial_and_at_full_length():
-    trained = [finalist(5, (0.95, 0.25), (0.96, 0.75)), finalist(2, (0.9, 0.1), None)]
-    (axes,) = plots.finalists(trained, ACCURACY).axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["trial 5"]
-    assert axes.get_ylabel() == "validation accuracy"
-    as_trial, seeds, mean = (points.get_offsets()[:, 1].tolist() for points in axes.collections)
-    assert (as_trial, seeds, mean) == ([0.9], [0.95, 0.96], [pytest.approx(0.955)])
 
 
 def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_train, tmp_path):

@@ -46,8 +46,8 @@ DRAW = {
     "confusion_matrix": lambda: plots.confusion_matrix(COUNTS, NAMES),
     "roc": lambda: plots.roc(CURVES, NAMES),
     "precision_recall": lambda: plots.precision_recall(CURVES, NAMES),
-    "reliability": lambda: plots.reliability(BINS, 0.0123),
-    "per_class_accuracy": lambda: plots.per_class_accuracy(PER_CLASS, 0.9229, NAMES),
+    "reliability": lambda: plots.reliability(BINS, 0.0123, 0.95),
+    "per_class_accuracy": lambda: plots.per_class_accuracy(PER_CLASS, 0.9229, NAMES, 0.95),
     "mistakes": lambda: plots.mistakes(*mistakes(9), NAMES),
     "image_sheet": lambda: plots.image_sheet(mistakes(9)[0], [*"abcdefgh", r"no $\formula$"]),
 }
@@ -57,11 +57,6 @@ every_plot = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def assert_shows(line, x, y):
     np.testing.assert_array_equal(line.get_xdata(), x)
     np.testing.assert_array_equal(line.get_ydata(), y)
-
-
-def ends(intervals):
-    """The low and high ends of error bars, `(n, 2)`."""
-    return [segment[:, 1] for segment in intervals.get_segments()]
 
 
 def ticks(axis):
@@ -83,6 +78,8 @@ def test_axes_have_labels(draw):
     for axes in draw().axes:
         if axes.axison:
             assert axes.get_ylabel()
+            if axes.get_label() == "<colorbar>":
+                continue
             siblings = axes.get_shared_x_axes().get_siblings(axes)
             assert any(sibling.get_xlabel() for sibling in siblings)
 
@@ -107,53 +104,98 @@ def test_history_shows_every_epoch():
     assert "accuracy" in accuracy.get_ylabel()
 
 
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [(1, [1]), (2, [1, 2]), (14, [1, 4, 6, 8, 10, 12, 14]), (100, [1, 20, 40, 60, 80, 100])],
+)
+def test_the_first_and_the_last_epoch_have_a_tick(last, ticks):
+    rows = [EPOCHS[0] | {"epoch": epoch} for epoch in range(1, last + 1)]
+    for axes in training_plots.history(rows).axes:
+        assert list(axes.get_xticks()) == ticks
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("accuracies", "labels"),
+    [
+        ([0.1, 0.9, 0.9995], ["0%", "90%", "99%", "99.9%"]),
+        ([0.95, 0.99, 1.0], ["95%", "98%", "99%", "99.5%", "99.8%", "99.9%", "100%"]),
+        ([1.0, 1.0], ["99.99%", "99.995%", "100%"]),
+        ([0.9912, 0.9921], ["99.05%", "99.1%", "99.15%", "99.2%", "99.25%"]),
+    ],
+)
+def test_the_scale_of_an_accuracy_has_a_place_for_every_value(accuracies, labels, tmp_path):
+    rows = [EPOCHS[0] | {"epoch": i, "train_accuracy": a} for i, a in enumerate(accuracies, 1)]
+    figure = training_plots.history(rows)
+    files.write_png(tmp_path / "history.png", figure)
+    axes = figure.axes[1]
+    low, high = axes.get_ylim()
+    assert all(low < accuracy < high for accuracy in accuracies)
+    shown = zip(axes.get_yticks(), ticks(axes.yaxis), strict=True)
+    assert [label for tick, label in shown if low <= tick <= high] == labels
+
+
 def test_the_confusion_matrix_has_true_classes_as_rows():
+    axes, colours = plots.confusion_matrix(COUNTS, NAMES).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     percentages = 100 * COUNTS / COUNTS.sum(1, keepdims=True)
-    figure = plots.confusion_matrix(COUNTS, NAMES)
-    for axes, values, text in zip(figure.axes, (COUNTS, percentages), ("35", "2.7"), strict=True):
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
-        np.testing.assert_allclose(axes.images[0].get_array(), values)
-        assert axes.images[0].origin == "upper"
-        texts = {each.get_position(): each.get_text() for each in axes.texts}
-        assert texts[5, 3] == text  # column 5, row 3
+    np.testing.assert_allclose(axes.images[0].get_array(), percentages)
+    assert axes.images[0].origin == "upper"
+    texts = {each.get_position(): each.get_text() for each in axes.texts}
+    assert texts[5, 3] == "35"  # column 5, row 3
+    assert colours.get_ylabel() == "percentage of the true class"
 
 
 def test_zeros_of_the_confusion_matrix_are_not_printed():
     counts = COUNTS.copy()
     counts[4] = 0
-    for axes in plots.confusion_matrix(counts, NAMES).axes:
-        hidden = {text.get_position() for text in axes.texts if not text.get_visible()}
-        assert hidden == {(column, 4) for column in range(10)}
-        np.testing.assert_array_equal(axes.images[0].get_array()[4], 0)
+    axes, _ = plots.confusion_matrix(counts, NAMES).axes
+    printed = {text.get_position() for text in axes.texts}
+    assert printed == {(x, y) for x in range(10) for y in range(10) if counts[y, x]}
+    np.testing.assert_array_equal(axes.images[0].get_array()[4], 0)
 
 
-def test_many_classes_have_no_numbers_and_the_worst_of_them_a_legend_entry():
+def test_many_classes_have_no_numbers():
     names = [f"class {k}" for k in range(47)]
-    matrix = plots.confusion_matrix(np.eye(47, dtype=np.int64), names)
-    assert [len(axes.texts) for axes in matrix.axes[:2]] == [0, 0]
-    assert [label.get_text() for label in matrix.axes[0].get_xticklabels()] == names
-    curve = CURVES["9"]
-    curves = {str(k): curve._replace(area=0.9 + k / 1000) for k in range(47)}
-    whole = plots.roc(curves | {"macro": curve._replace(area=0.99)}, names).axes[0]
-    legend = [text.get_text() for text in whole.get_legend().get_texts()]
-    assert legend == [f"class {k}  AUC {0.9 + k / 1000:.5f}" for k in range(5)] + [
-        "macro  AUC 0.99000"
-    ]
+    axes, _ = plots.confusion_matrix(np.eye(47, dtype=np.int64), names).axes
+    assert not axes.texts
+    assert ticks(axes.xaxis) == ticks(axes.yaxis) == names
 
 
 @pytest.mark.parametrize(
     ("draw", "area"), [(plots.roc, "AUC"), (plots.precision_recall, "AP")], ids=["roc", "pr"]
 )
-def test_curves_are_drawn_twice_with_their_areas_in_the_legend(draw, area):
-    whole, corner = draw(CURVES, NAMES).axes
-    labels = [f"{name}  {area} {curve.area:.5f}" for name, curve in CURVES.items()]
-    for axes in (whole, corner):
-        lines = {line.get_label(): line for line in axes.get_lines()}
-        for label, curve in zip(labels, CURVES.values(), strict=True):
-            assert_shows(lines[label], curve.x, curve.y)
-        styles = {(lines[label].get_color(), lines[label].get_linestyle()) for label in labels}
-        assert len(styles) == len(CURVES)
-    assert [text.get_text() for text in whole.get_legend().get_texts()] == labels
+def test_the_worst_classes_and_the_averages_are_named(draw, area):
+    figure = draw(CURVES, NAMES)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    named = [
+        *(f"{k}  {area} {0.9 + k / 1000:.3f}" for k in range(5)),
+        f"micro average  {area} 0.910",
+        f"macro average  {area} 0.911",
+    ]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [*named, f"other classes, {area} larger"]
+    for label, name in zip(named, [*"01234", "micro", "macro"], strict=True):
+        assert_shows(lines[label], CURVES[name].x, CURVES[name].y)
+    assert len(axes.get_lines()) == len(CURVES)
+    styles = {(lines[label].get_color(), lines[label].get_linestyle()) for label in named}
+    assert len(styles) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("areas", "shown"),
+    [
+        ((1.0, 1.0 - 1e-12), ["1.00", "1.00"]),
+        ((0.99998, 0.999998), ["0.99998", "0.99999"]),
+        ((0.5, 0.75), ["0.500", "0.750"]),
+    ],
+)
+def test_areas_have_as_many_digits_as_tell_them_from_1(areas, shown):
+    curves = {str(k): CURVES["0"]._replace(area=area) for k, area in enumerate(areas)}
+    figure = plots.roc(curves, ["cat", "dog"])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(text.split("AUC ")[1] for text in legend) == shown
 
 
 @pytest.mark.parametrize(
@@ -163,40 +205,51 @@ def test_curves_are_drawn_twice_with_their_areas_in_the_legend(draw, area):
 )
 def test_the_corner_is_as_large_as_the_worst_curve_needs(draw, knee, size):
     best = {name: curve._replace(area=1.0) for name, curve in CURVES.items()}
-    left, right = draw(best, NAMES).axes[1].get_xlim()
+    left, right = draw(best, NAMES).axes[0].get_xlim()
     assert right - left == pytest.approx(size, rel=0.05)
 
-    corner = draw(best | {"3": CURVES["3"]._replace(area=0.95)}, NAMES).axes[1]
+    corner = draw(best | {"3": CURVES["3"]._replace(area=0.95)}, NAMES).axes[0]
     for value, (low, high) in zip(knee, (corner.get_xlim(), corner.get_ylim()), strict=True):
         assert low < value < high
 
 
 def test_reliability_shows_the_accuracy_of_filled_bins_and_the_counts_of_all():
-    above, below = plots.reliability(BINS, 0.0123).axes
+    figure = plots.reliability(BINS, 0.0123, 0.95)
+    above, below = figure.axes
     assert_shows(above.get_lines()[0], [0, 1], [0, 1])
-    ((points, _, (intervals,)),) = above.containers
-    assert_shows(points, [0.4, 0.97], [0.5, 0.96])
-    np.testing.assert_allclose(ends(intervals), [[0.15, 0.85], [0.9, 0.98]])
+    points = [point for point, _, _ in above.containers]
+    assert_shows(points[0], [0.4], [0.5])
+    assert_shows(points[1], [0.97], [0.96])
+    np.testing.assert_allclose(
+        [segment[:, 1] for _, _, (bar,) in above.containers for segment in bar.get_segments()],
+        [[0.15, 0.85], [0.9, 0.98]],
+    )
+    uncertain, certain = (point.get_alpha() for point in points)
+    assert uncertain < 0.5 < certain
+    assert not any(point.get_clip_on() for point in points)
     bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in below.patches]
     assert bars == [(0, 0.25, 0), (0.25, 0.25, 4), (0.5, 0.25, 0), (0.75, 0.25, 96)]
+    assert [text.get_text() for text in below.texts] == ["4", "96"]
     assert "0.0123" in above.get_title()
+    assert "95% interval" in figure.legends[0].get_texts()[1].get_text()
 
 
 def test_per_class_accuracy_shows_intervals_and_the_overall_accuracy():
-    (axes,) = plots.per_class_accuracy(PER_CLASS, 0.9229, NAMES).axes
-    ((points, _, (intervals,)),) = axes.containers
-    assert_shows(points, range(10), ACCURACIES)
-    np.testing.assert_allclose(ends(intervals), np.stack([ACCURACIES - 0.02, ACCURACIES + 0.01], 1))
-    overall = axes.get_lines()[0]
-    assert list(overall.get_ydata()) == [0.9229, 0.9229]
-    assert overall.get_label() == "all classes 92.29%"
+    figure = plots.per_class_accuracy(PER_CLASS, 0.9229, NAMES, 0.9)
+    (axes,) = figure.axes
+    for place, (point, _, (bar,)) in enumerate(axes.containers):
+        assert_shows(point, [ACCURACIES[place]], [place])
+        ends = bar.get_segments()[0][:, 0]
+        np.testing.assert_allclose(ends, [ACCURACIES[place] - 0.02, ACCURACIES[place] + 0.01])
+    assert list(axes.get_lines()[0].get_xdata()) == [0.9229, 0.9229]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["all classes 92.29%", "one class, with 90% interval"]
 
 
 def test_an_interval_that_excludes_its_value_by_rounding_is_drawn():
     rows = [row | {"accuracy_high": row["accuracy"] - 1e-16} for row in PER_CLASS]
-    (axes,) = plots.per_class_accuracy(rows, 0.9229, NAMES).axes
-    ((points, _, _),) = axes.containers
-    assert_shows(points, range(10), ACCURACIES)
+    (axes,) = plots.per_class_accuracy(rows, 0.9229, NAMES, 0.95).axes
+    assert len(axes.containers) == len(rows)
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 41])
@@ -228,14 +281,14 @@ def test_an_image_sheet_has_the_given_number_of_columns():
 
 def test_plots_name_the_classes():
     names = ["T-shirt/top", *(f"class {k}" for k in range(1, 10))]
-    counts, percentages = plots.confusion_matrix(COUNTS, names).axes
-    (accuracies,) = plots.per_class_accuracy(PER_CLASS, 0.9229, names).axes
-    for axis in (counts.xaxis, counts.yaxis, percentages.xaxis, accuracies.xaxis):
+    matrix, _ = plots.confusion_matrix(COUNTS, names).axes
+    (accuracies,) = plots.per_class_accuracy(PER_CLASS, 0.9229, names, 0.95).axes
+    for axis in (matrix.xaxis, matrix.yaxis, accuracies.yaxis):
         assert ticks(axis) == names
     for draw in (plots.roc, plots.precision_recall):
-        legend = draw(CURVES, names).axes[0].get_legend().get_texts()
+        legend = draw(CURVES, names).legends[0].get_texts()
         labels = [text.get_text().split("  ")[0] for text in legend]
-        assert labels == [*names, "micro", "macro"]
+        assert labels[:5] == names[:5]
     title = plots.mistakes(*mistakes(1), names).axes[0].get_title()
     assert title == "T-shirt/top →\nclass 1\n99.0%"
 

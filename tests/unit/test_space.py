@@ -1,6 +1,7 @@
 """A trial has the hyperparameters whose conditions are met, and no others."""
 
 from mnist_cnn.search import plots, space, study
+from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.summary import trials_table
 
 import pytest
@@ -109,6 +110,8 @@ def test_trials_tables_and_plots_have_only_what_counts():
     plotted = study.study_of(trials, tune)
     for trial, stored in zip(trials, plotted.trials, strict=True):
         assert stored.params == trial.hyperparameters
-    importances = plots.figures(plotted, "accuracy")["param_importances"].axes[0]
-    named = {label.get_text() for label in importances.get_yticklabels()}
-    assert named == {"layers", "momentum", "rotation"}
+    best = Finalist(trials[0], (trials[0],))
+    panels = plots.draw(tune, trials, [best], best)["slice"].axes
+    with_gain = [trial for trial in trials if "gain" in trial.hyperparameters]
+    (gain,) = (axes for axes in panels if axes.get_xlabel() == "gain\nif b_width is 9")
+    assert sum(len(line.get_xdata()) for line in gain.get_lines()) == len(with_gain)

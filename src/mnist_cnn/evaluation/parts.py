@@ -122,7 +122,7 @@ def reliability(predicted: Predicted, evaluate: Evaluate) -> Part:
     return Part(
         metrics={"calibration_error": error},
         tables={"reliability": [asdict(row) for row in bins]},
-        plots={"reliability": plots.reliability(bins, error)},
+        plots={"reliability": plots.reliability(bins, error, evaluate.confidence)},
         card={"expected calibration error": f"{error:.4f} ({before:.4f} before calibration)"},
     )
 
@@ -144,7 +144,11 @@ def per_class(predicted: Predicted, evaluate: Evaluate) -> Part:
     overall = float((metrics.predictions(predicted.probabilities) == predicted.labels).mean())
     return Part(
         tables={"per_class": rows},
-        plots={"per_class_accuracy": plots.per_class_accuracy(rows, overall, predicted.classes)},
+        plots={
+            "per_class_accuracy": plots.per_class_accuracy(
+                rows, overall, predicted.classes, evaluate.confidence
+            )
+        },
         text=table(("class", "images", "accuracy", "interval"), lines),
     )
 

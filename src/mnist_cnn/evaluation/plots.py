@@ -1,140 +1,99 @@
-"""Plots of an evaluation, as pure functions from numbers to matplotlib figures.
-
-The colours suit people with colour blindness: Paul Tol's `muted` scheme for classes, with different
-line styles, and one hue from light to dark for amounts.
-"""
+"""Plots of an evaluation, as pure functions from numbers to matplotlib figures."""
 
 from collections.abc import Collection, Mapping, Sequence
+from math import floor
 from textwrap import fill
 from typing import Any
+
+from mnist_cnn import figures
+from mnist_cnn.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
-from sklearn.metrics import ConfusionMatrixDisplay
 
-_CLASS_COLOURS = (
-    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
-    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#555555",
-)  # fmt: skip
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito
 _MANY = 20
-"""With more classes, a plot has no room for a number or a legend entry for each."""
+"""With more classes or bins, a plot has no room for a number for each."""
 _SMALL = 6.5
 """The size of the names of many classes, in points."""
+_WORST = ((ORANGE, "-"), (BLUE, "--"), (GREEN, "-."), (PURPLE, "-"), (SKY, "--"))
+"""Colours and line styles of the classes with the smallest areas, the smallest first."""
 
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
+_INTERVAL: dict[str, Any] = {"fmt": "o", "markersize": 5, "color": BLUE, "capsize": 3}
+"""The style of a point with an interval."""
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """A confusion matrix as counts and as percentages of the true class.
+    """A confusion matrix: counts as numbers, percentages of the true class as colours.
 
     Args:
         counts: `(n, n)`, from `metrics.confusion_matrix`.
         classes: the names of the n classes.
     """
-    scale = max(1, len(classes) / 50)
-    figure = _figure(13 * scale, 6.2 * scale)
-    numbers = len(classes) <= _MANY
+    n = len(classes)
+    size = max(min(n / 2 + 2, figures.WIDTH), n / 6.5)
+    figure = figures.figure(size, 0.86 * size)
+    figure.set_layout_engine("compressed")  # a colour bar as high as the matrix
+    axes = figure.subplots()
     percentages = 100 * counts / counts.sum(1, keepdims=True).clip(min=1)
-    for axes, values, format_, title in zip(
-        figure.subplots(1, 2),
-        (counts, percentages),
-        ("d", ".1f"),
-        ("Test images", "Percent of the true class"),
-        strict=True,
-    ):
-        display = ConfusionMatrixDisplay(values, display_labels=classes)
-        # A linear scale would show a few mistakes among a thousand images as white.
-        norm = PowerNorm(0.3, 0, values.max())
-        display.plot(
-            ax=axes,
-            cmap="Blues",
-            include_values=numbers,
-            values_format=format_,
-            colorbar=not numbers,
-            im_kw={"norm": norm},
-        )
-        if numbers:
-            # scikit-learn chooses the colours of the numbers by a linear scale.
-            for text, value in zip(display.text_.flat, values.flat, strict=True):
-                text.set(color="white" if norm(value) > 0.5 else "black", visible=bool(value))
-        axes.set(title=title, xlabel="predicted class", ylabel="true class")
-        _label_classes(axes, classes)
-        if not numbers:
-            axes.tick_params("y", labelsize=_SMALL)
+    # A linear scale would show a few mistakes among a thousand images as white.
+    norm = PowerNorm(0.3, 0, 100)
+    image = axes.imshow(percentages, cmap="Blues", norm=norm)
+    bar = figure.colorbar(image, label="percentage of the true class", ticks=[0, 0.1, 1, 10, 100])
+    bar.ax.set_yticklabels([f"{tick:g}%" for tick in bar.get_ticks()])
+    if n <= _MANY:
+        for row, column in np.argwhere(counts):
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]}",
+                color="white" if norm(percentages[row, column]) > 0.5 else "black",
+                fontsize=9 if n <= 12 else _SMALL,
+                ha="center",
+                va="center",
+            )
+    axes.set(title="Test images", xlabel="predicted class", ylabel="true class")
+    axes.grid(visible=False)
+    axes.set_xticks(range(n), classes)
+    axes.set_yticks(range(n), classes)
+    if n > _MANY:
+        axes.tick_params("x", rotation=90)
+        axes.tick_params(labelsize=_SMALL)
+    elif max(map(len, classes)) > 3:
+        axes.set_xticks(range(n), classes, rotation=45, ha="right", rotation_mode="anchor")
     return figure
 
 
-def _label_classes(axes: Axes, classes: Sequence[str]) -> None:
-    """Put the names of the classes at the x axis, without overlap."""
-    axes.set_xticks(range(len(classes)), classes)
-    if len(classes) > _MANY:
-        axes.tick_params("x", rotation=90, labelsize=_SMALL)
-    elif max(map(len, classes)) > 3:
-        axes.set_xticks(
-            range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor"
-        )
-
-
 def roc(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
-    """ROC curves, and their upper left corner enlarged.
+    """ROC curves: the upper left corner, enlarged so that the worst curve is in view.
 
     Args:
         curves: from `metrics.roc_curves`.
         classes: the names of the classes.
     """
-    figure, whole, corner = _plot_twice(
-        curves, classes, area="AUC", xlabel="false positive rate", ylabel="true positive rate"
-    )
-    whole.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
-    whole.set(title="ROC, each class against the rest", xlim=(-0.01, 1), ylim=(0, 1.01))
+    figure, axes = _draw_curves(curves, classes, area="AUC")
     size = _corner_size(curves, 0.01, 10)
-    corner.set(title="Upper left corner", xlim=(-0.02 * size, size))
-    corner.set_ylim(max(0, 1 - 3 * size), 1 + 0.1 * size)
-    whole.legend(loc="lower right", **_legend_options(classes))
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    axes.set(title="ROC, each class against the rest", xlim=(-0.02 * size, size))
+    axes.set_ylim(max(0, 1 - 3 * size), 1 + 0.02 * min(1, 3 * size))
     return figure
 
 
 def precision_recall(curves: Mapping[str, Any], classes: Sequence[str]) -> Figure:
-    """Precision-recall curves, and their upper right corner enlarged.
+    """Precision-recall curves: the upper right corner, enlarged so that the worst is in view.
 
     Args:
         curves: from `metrics.precision_recall_curves`.
         classes: the names of the classes.
     """
-    figure, whole, corner = _plot_twice(
-        curves, classes, area="AP", xlabel="recall", ylabel="precision"
-    )
-    whole.set(title="Precision and recall, each class against the rest", xlim=(0, 1.01))
-    whole.set_ylim(0, 1.02)
+    figure, axes = _draw_curves(curves, classes, area="AP")
     size = _corner_size(curves, 0.05, 2)
-    corner.set(title="Upper right corner", xlim=(1 - size, 1 + 0.02 * size))
-    corner.set_ylim(1 - size, 1 + 0.04 * size)
-    whole.legend(loc="lower left", **_legend_options(classes))
+    axes.set(xlabel="recall", ylabel="precision")
+    axes.set(title="Precision and recall, each class against the rest")
+    axes.set(xlim=(1 - size, 1 + 0.02 * size), ylim=(1 - size, 1 + 0.02 * size))
     return figure
-
-
-def _legend_options(classes: Sequence[str]) -> dict[str, Any]:
-    title = "averages, and the five worst classes" if len(classes) > _MANY else None
-    return {"fontsize": 8.5, "ncols": 2, "title": title, "title_fontsize": 8.5}
-
-
-def _plot_twice(
-    curves: Mapping[str, Any], classes: Sequence[str], *, area: str, **labels: str
-) -> tuple[Figure, Axes, Axes]:
-    """A figure with the same curves in two axes, the second of which is to be enlarged."""
-    figure = _figure(11, 5)
-    whole, corner = figure.subplots(1, 2)
-    for axes in (whole, corner):
-        _plot_curves(axes, curves, classes, area)
-        axes.set(**labels)
-    return figure, whole, corner
 
 
 def _corner_size(curves: Mapping[str, Any], least: float, factor: float) -> float:
@@ -143,64 +102,83 @@ def _corner_size(curves: Mapping[str, Any], least: float, factor: float) -> floa
     return min(1.0, max(least, factor * worst))
 
 
-def _plot_curves(axes: Axes, curves: Mapping[str, Any], classes: Sequence[str], area: str) -> None:
-    """Plot the curves; of many, the legend has the averages and the five worst classes."""
-    worst = sorted(curves, key=lambda name: curves[name].area)[:5]
-    for number, (name, curve) in enumerate(curves.items()):
-        average = name in ("micro", "macro")
-        style = ("-", "-.")[(number + number // len(_CLASS_COLOURS)) % 2]
-        axes.plot(
-            curve.x,
-            curve.y,
-            color="black" if average else _CLASS_COLOURS[number % len(_CLASS_COLOURS)],
-            linestyle={"micro": "--", "macro": ":"}.get(name, style),
-            linewidth=2 if average else 1.4,
-            label=f"{name if average else classes[int(name)]}  {area} {curve.area:.5f}"
-            if average or name in worst or len(classes) <= _MANY
-            else None,
-        )
-    axes.grid(alpha=0.3)
+def _draw_curves(
+    curves: Mapping[str, Any], classes: Sequence[str], area: str
+) -> tuple[Figure, Axes]:
+    """Plot the curves: the five classes with the smallest areas in colour, averages in black."""
+    figure = figures.figure(height=4.6)
+    axes = figure.subplots()
+    averages = {"micro": "--", "macro": ":"}
+    classes_only = curves.keys() - averages.keys()
+    ranked = sorted(classes_only, key=lambda name: (curves[name].area, int(name)))
+    styles = dict(zip(ranked, _WORST, strict=False))
+    styles |= {name: ("black", averages[name]) for name in averages if name in curves}
+    areas = {name: round(curve.area, 9) for name, curve in curves.items()}
+    # As many digits as tell the worst area from 1 well, rounded down, so that only 1 is 1.
+    exponent = int(f"{1 - min(areas.values()):.0e}".split("e")[1])
+    digits = min(5, 2 - exponent)
+    for name, (color, line) in styles.items():
+        shown = floor(round(areas[name] * 10**digits, 3)) / 10**digits
+        of = f"{name} average" if name in averages else classes[int(name)]
+        label = fill(f"{of}  {area} {shown:.{digits}f}", 28)
+        x, y, _ = curves[name]
+        axes.plot(x, y, color=color, linestyle=line, linewidth=1.4, zorder=3, label=label)
+    for place, name in enumerate(ranked[len(_WORST) :]):
+        entry = None if place else f"other classes, {area} larger"
+        axes.plot(curves[name].x, curves[name].y, color=GREY, linewidth=0.8, label=entry)
+    figure.legend(loc="outside right upper")
+    return figure, axes
 
 
-def reliability(bins: Sequence[Any], error: float) -> Figure:
+def reliability(bins: Sequence[Any], error: float, confidence: float) -> Figure:
     """A reliability diagram: accuracy by confidence, and the number of images by confidence.
+
+    The paler a point, the longer its interval.
 
     Args:
         bins: from `metrics.reliability`.
         error: the expected calibration error.
+        confidence: the confidence level of the intervals, in (0, 1).
     """
-    figure = _figure(6.2, 6)
+    figure = figures.figure(6.2, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    filled = [row for row in bins if row.count]
-    above.plot([0, 1], [0, 1], ":", color="grey", label="perfect calibration")
-    _plot_intervals(
-        above,
-        [row.confidence for row in filled],
-        [(row.accuracy, row.accuracy_low, row.accuracy_high) for row in filled],
-        label="this model, with intervals",
-    )
-    above.set(
-        ylabel="accuracy",
-        ylim=(-0.02, 1.02),
-        title=f"Reliability (expected calibration error {error:.4f})",
-    )
-    above.legend(loc="best", fontsize=9)
+    above.plot([0, 1], [0, 1], ":", color=GREY)
+    for row in bins:
+        if row.count:
+            above.errorbar(
+                row.confidence,
+                row.accuracy,
+                yerr=_lengths(row.accuracy, row.accuracy_low, row.accuracy_high),
+                alpha=max(0.25, 1 - (row.accuracy_high - row.accuracy_low)),
+                zorder=3,
+                clip_on=False,
+                **_INTERVAL,
+            )
+    above.set(ylabel="accuracy", ylim=(-0.02, 1.02))
+    above.set_title(f"Expected calibration error {error:.4f}")
+    names = ["perfect calibration", f"images of a bin, {_interval(confidence)}"]
+    handles: list[Any] = [above.get_lines()[0], above.containers[-1]]
+    figure.legend(handles, names, loc="outside upper center", ncols=2)
     below.bar(
         [row.low for row in bins],
         [row.count for row in bins],
         width=[row.high - row.low for row in bins],
         align="edge",
-        color=_BLUE,
+        color=BLUE,
         edgecolor="white",
     )
-    below.set(xlabel="confidence", ylabel="images", yscale="log", ylim=(0.8, None), xlim=(0, 1))
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
+    if len(bins) <= _MANY:
+        for row in bins:
+            if row.count:
+                middle = (row.low + row.high) / 2
+                below.text(middle, row.count * 1.2, f"{row.count:,}", ha="center", fontsize=_SMALL)
+    below.set(xlabel="confidence", ylabel="images (log scale)", yscale="log")
+    below.set(xlim=(0, 1), ylim=(0.5, 6 * max(row.count for row in bins)))
     return figure
 
 
 def per_class_accuracy(
-    rows: Sequence[Mapping[str, float]], overall: float, classes: Sequence[str]
+    rows: Sequence[Mapping[str, float]], overall: float, classes: Sequence[str], confidence: float
 ) -> Figure:
     """The accuracy of each class with its interval, and the overall accuracy.
 
@@ -208,32 +186,31 @@ def per_class_accuracy(
         rows: from `metrics.per_class`.
         overall: the accuracy over all classes, a fraction.
         classes: the names of the classes.
+        confidence: the confidence level of the intervals, in (0, 1).
     """
-    figure = _figure(max(7.5, len(classes) / 8), 4)
+    figure = figures.figure(height=1.4 + (0.26 if len(rows) <= _MANY else 0.15) * len(rows))
     axes = figure.subplots()
-    axes.axhline(overall, color=_ORANGE, linestyle="--", label=f"all classes {overall:.2%}")
-    _plot_intervals(
-        axes,
-        range(len(rows)),
-        [(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for row in rows],
-        label="one class, with its interval",
-    )
-    axes.set(xlabel="class", ylabel="accuracy")
-    _label_classes(axes, classes)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=9)
+    axes.axvline(overall, color=ORANGE, linestyle="--")
+    for place, row in enumerate(rows):
+        lengths = _lengths(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+        axes.errorbar(row["accuracy"], place, xerr=lengths, **_INTERVAL)
+    axes.set_yticks(range(len(rows)), classes)
+    axes.set(xlabel="accuracy", ylabel="class", ylim=(len(rows) - 0.5, -0.5))
+    figures.format_percent(axes.xaxis)
+    names = [f"all classes {overall:.2%}", f"one class, {_interval(confidence)}"]
+    handles: list[Any] = [axes.get_lines()[0], axes.containers[0]]
+    figure.legend(handles, names, loc="outside upper center", ncols=2)
     return figure
 
 
-def _plot_intervals(
-    axes: Axes, x: Sequence[float], rows: Sequence[tuple[float, float, float]], label: str
-) -> None:
-    """Plot points with intervals, each given as value, low end and high end."""
-    middle, low, high = np.array(rows).reshape(-1, 3).T
+def _interval(confidence: float) -> str:
+    return f"with {100 * confidence:.4g}% interval"
+
+
+def _lengths(value: float, low: float, high: float) -> NDArray[np.float64]:
+    """The lengths of an interval below and above a value, `(2, 1)`."""
     # An end can be rounded to the wrong side of the value.
-    lengths = np.clip([middle - low, high - middle], 0, None)
-    axes.errorbar(x, middle, lengths, fmt="o", color=_BLUE, capsize=4, label=label)
+    return np.array([[max(value - low, 0)], [max(high - value, 0)]])
 
 
 def mistakes(
@@ -255,12 +232,14 @@ def mistakes(
     figure = image_sheet(
         images,
         [
-            f"{fill(f'{classes[label]} → {classes[predicted]}', 14)}\n{confidence:.1%}"
+            f"{classes[label]} → {classes[predicted]}\n{confidence:.1%}"
             for label, predicted, confidence in zip(labels, predictions, confidences, strict=True)
         ],
     )
-    if not len(images):
-        figure.axes[0].text(0, 0.5, "no mistakes", fontsize=12)
+    if len(images):
+        figure.suptitle("true class → predicted class, and the confidence in the prediction")
+    else:
+        figure.axes[0].text(0, 0.5, "no mistakes")
     return figure
 
 
@@ -278,14 +257,16 @@ def image_sheet(
         columns: images in a row.
     """
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(1.25 * columns, 1.55 * rows)
+    wrapped = ["\n".join(fill(line, 15) for line in title.split("\n")) for title in titles]
+    lines = max((title.count("\n") + 1 for title in wrapped), default=1)
+    figure = figures.figure(columns, (0.9 + 0.17 * lines) * rows + 0.3)
     sheet = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in sheet:
         axes.axis("off")
-    for axes, image, title in zip(sheet, images, titles, strict=False):
+    for axes, image, title in zip(sheet, images, wrapped, strict=False):
         # Matplotlib ignores the colour map for three channels.
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         # A file name can have dollar signs, which are no formulas.
-        axes.set_title(title, fontsize=9, parse_math=False)
+        axes.set_title(title, fontsize=8, parse_math=False)
     return figure

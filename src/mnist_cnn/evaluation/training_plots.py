@@ -3,27 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from mnist_cnn import figures
+from mnist_cnn.figures import BLUE
 
-_BLUE = "#0072B2"  # of Okabe and Ito, which people with colour blindness can tell apart
+from matplotlib.figure import Figure
 
 
 def history(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     """Training loss and accuracy by epoch.
 
     Args:
-        epochs: rows with `epoch`, `train_loss` in nats and `train_accuracy` as a fraction.
+        epochs: rows with `epoch` from 1, `train_loss` in nats and `train_accuracy` as a fraction.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    x = [row["epoch"] for row in epochs]
-    loss.plot(x, [row["train_loss"] for row in epochs], "o-", color=_BLUE)
-    loss.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
-    accuracy.plot(x, [row["train_accuracy"] for row in epochs], "o-", color=_BLUE)
-    accuracy.set(xlabel="epoch", ylabel="training accuracy (augmented images)")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1))
-    for axes in (loss, accuracy):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(alpha=0.3)
+    figure = figures.figure(height=3.2)
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        values = [row[f"train_{metric}"] for row in epochs]
+        axes.plot([row["epoch"] for row in epochs], values, ".-", color=BLUE)
+        axes.set_ylabel(figures.metric_label(f"training_{metric}"))
+        figures.scale_metric([axes], metric)
+        figures.tick_epochs(axes, epochs[-1]["epoch"])
+    figure.suptitle("measured on augmented images")
     return figure
