@@ -97,8 +97,8 @@ def _search(
         for trial in study.search(tune, objective, recorded, executor, job.folder):
             finished.append(trial)
             run.log_later(partial(run.log_trial, trial, tune))
-            if trial.error and all(each.state != "failed" for each in finished[:-1]):
-                console.write(trial.error.rstrip())  # of the first one, as others may fail alike
+            if trial.traceback and not any(each.traceback for each in finished[:-1]):
+                console.write(trial.traceback)  # of the first one, as others may fail alike
             console.write(trial.describe(tune.objective))
             if any(each.state == "complete" for each in finished):
                 best = summary.ranked(finished, tune.objective)[0]
@@ -124,8 +124,9 @@ def _train_finalists(
         for finalist in finalists.train(tune, objective, trials, executor, job.folder):
             trained.append(finalist)
             run.log_later(partial(run.log_finalist, finalist, tune))
-            for failed in (each for each in finalist.trainings if each.error):
-                console.write((failed.error or "").rstrip())
+            for each in finalist.trainings:
+                if each.traceback:
+                    console.write(each.traceback)
             console.write(finalist.describe(tune.objective))
             bar.update()
     return trained

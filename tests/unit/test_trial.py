@@ -4,6 +4,7 @@ import errno
 from itertools import islice
 
 from mnist_cnn.learning import data, training
+from mnist_cnn.learning.training import DivergedError
 from mnist_cnn.search import trial
 
 import pytest
@@ -86,11 +87,25 @@ def test_an_error_makes_the_trial_failed_and_keeps_its_epochs():
 
     assert (ended.number, ended.state, len(ended.history)) == (7, "failed", 2)
     assert ended.error.startswith("Traceback (most recent call last):\n")
+    assert ended.traceback == ended.error.rstrip()
     assert ended.cause == "ArithmeticError: the loss is nan"
     assert ended.value is None
     assert (
         ended.describe(make_tune().objective)
         == "trial   7: failed (ArithmeticError: the loss is nan)"
+    )
+
+
+def test_a_training_that_diverged_has_a_message_and_no_traceback():
+    def objective(*_arguments):
+        raise DivergedError("epoch 1: the loss is not finite")
+        yield
+
+    ended = run(objective)
+    assert (ended.error, ended.traceback) == ("epoch 1: the loss is not finite", "")
+    assert (
+        ended.describe(make_tune().objective)
+        == "trial   7: failed (epoch 1: the loss is not finite)"
     )
 
 

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import mnist_cnn
@@ -59,11 +60,24 @@ def process_pool(size: int, gpus: int = 0) -> Iterator[Executor]:
         try:
             yield executor
         except BaseException:
+            _ignore_ended_workers()
             executor.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
                 process.join()
             raise
+
+
+def _ignore_ended_workers() -> None:
+    """Have the thread that shares memory print nothing if a process ends that waits for it."""
+    default = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main or not issubclass(kind, (ConnectionError, EOFError)):
+            default(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 class _RestartingPool(Executor):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mnist_cnn.datasets.description import Form
+from mnist_cnn.errors import FailedJobError
 from mnist_cnn.learning import compute
 from mnist_cnn.learning.compute import Device
 from mnist_cnn.learning.data import Examples
@@ -52,14 +53,20 @@ class Trial:
     value: float | None = None
     """The metric of the objective after the last epoch; None if the trial failed."""
     error: str | None = None
-    """The traceback of a failed trial."""
+    """Of a failed trial: why it diverged, or the traceback of another exception."""
     pruner_attrs: Mapping[str, Any] = field(default_factory=dict)
     """What the pruner keeps with the trial, to compare later ones with."""
 
     @property
     def cause(self) -> str:
-        """The last line of the traceback; empty unless the trial failed."""
+        """The error in one line; empty unless the trial failed."""
         return (self.error or "").strip().rsplit("\n", 1)[-1]
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of a trial that failed unexpectedly; else empty."""
+        error = (self.error or "").rstrip()
+        return error if "\n" in error else ""
 
     def describe(self, objective: Objective) -> str:
         """The trial in one line."""
@@ -153,7 +160,10 @@ class Task:
             out_of_memory = _is_out_of_memory(cause)
             if isinstance(cause, OSError) and not out_of_memory:
                 raise  # the search stops, and continues when it is fixed
-            state, value, error = "failed", None, traceback.format_exc()
+            # How a training diverged needs no traceback.
+            expected = isinstance(cause, FailedJobError)
+            error = str(cause) if expected else traceback.format_exc()
+            state, value = "failed", None
         times.append(time.time())
         attrs = study.get_trials(deepcopy=False)[-1].system_attrs
         trial = Trial(
