@@ -159,7 +159,7 @@ def test_the_model_card_has_digests_and_hyperparameters(clone, lock):
         assert f"| {path} | {md5s[path]} |" in card
     for name, value in load_json(clone, "reports/tune/best_params.json").items():
         assert f"| {name} | {value} |" in card
-    assert "| all black | " in card
+    assert "| uniform noise | " in card
     assert "src/" not in card.partition("## Lineage")[2].partition("The model's run")[0]
 
 
