@@ -149,6 +149,9 @@ def _write_report(
     files.write_csv(REPORTS / "finalists.csv", finalists.table(trained))
     for name, figure in plots.draw(tune, trials, trained, best).items():
         files.write_png(REPORTS / "plots" / f"{name}.png", figure)
+    value = tune.objective.format(best.mean(tune.objective.metric))
+    for tied in finalists.tied(trained, best, tune.objective):
+        console.write(f"trial {tied.trial.number:3} has {value} too, but a higher loss")
     console.write(f"best: {best.describe(tune.objective)}; {BEST_PARAMS}")
     counts = summary.summary(trials) | {"finalists": len(trained)}
     page = plots.page(study.study_of(trials, tune), tune.objective.label)

@@ -105,6 +105,14 @@ def test_the_best_finalist_has_the_best_mean_then_the_lowest_loss(others, object
         assert finalists.best(order, objective).trial.number == best
 
 
+def test_ties_that_the_loss_broke_are_found():
+    best = finalist(5, (0.95, 0.2))
+    trained = [best, finalist(1, (0.95, 0.3)), finalist(2, (0.95, 0.2)), finalist(3, (0.9, 0.3))]
+    trained.append(finalist(4, None))
+    assert [each.trial.number for each in finalists.tied(trained, best, ACCURACY)] == [1]
+    assert finalists.tied(trained, best, LOSS) == []
+
+
 def test_means_that_differ_by_rounding_only_are_equal():
     trained = [finalist(5, (0.9401, 0.2), (0.9401, 0.2)), finalist(9, (0.9402, 0.1), (0.94, 0.1))]
     assert trained[0].mean(ACCURACY.metric) > trained[1].mean(ACCURACY.metric)
@@ -133,7 +141,9 @@ def test_the_summary_and_the_table_have_means_and_every_epoch():
         (5, 1, 0.75),
         (2, 0, 0.1),
     ]
-    assert trained[0].describe(ACCURACY) == "trial   5 at full length: 95.50%, loss 0.5000"
+    assert trained[0].describe(ACCURACY) == (
+        "trial   5 at full length, 1 epoch: 95.50%, loss 0.5000"
+    )
 
 
 def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_train, tmp_path):

@@ -42,6 +42,8 @@ def test_a_trial_below_the_median_is_pruned_after_warm_up_and_startup(pruner, ep
     assert ended.state == ("complete" if epochs == 3 else "pruned")
     assert ended.value == pytest.approx(epochs / 9, abs=0.01)
     assert (ended.error, ended.cause) == (None, "")
+    after = {1: " after 1 epoch", 2: " after 2 epochs", 3: ""}[epochs]
+    assert ended.describe(make_tune().objective).endswith(f"%{after}")
     assert len(ended.times) == epochs + 2
     assert list(ended.times) == sorted(ended.times)
 

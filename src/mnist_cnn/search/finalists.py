@@ -21,7 +21,7 @@ from mnist_cnn.search import running
 from mnist_cnn.search.params import Objective, Tune
 from mnist_cnn.search.running import Executor
 from mnist_cnn.search.summary import ranked
-from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
+from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial, count
 
 import torch
 from optuna.trial import TrialState, create_trial
@@ -49,13 +49,19 @@ class Finalist:
         """The mean of a metric of `training.Epoch` after the last epoch."""
         return mean(each.history[-1].metrics()[metric] for each in self.trainings)
 
+    def metrics(self, objective: Objective) -> dict[str, float]:
+        """The mean validation metrics, and that of the objective."""
+        names = dict.fromkeys(("validation_accuracy", "validation_loss", objective.metric))
+        return {name: self.mean(name) for name in names}
+
     def describe(self, objective: Objective) -> str:
         """The finalist in one line."""
         of = f"trial {self.trial.number:3} at full length"
         if not self.complete:
             return f"{of}: failed ({self.cause})"
-        loss = self.mean("validation_loss")
-        return f"{of}: {objective.format(self.mean(objective.metric))}, loss {loss:.4f}"
+        value, loss = self.mean(objective.metric), self.mean("validation_loss")
+        after = count(len(self.trainings[0].history), "epoch")
+        return f"{of}, {after}: {objective.format(value)}, loss {loss:.4f}"
 
 
 def at_full_length(tune: Tune, epochs: int) -> Tune:
@@ -119,12 +125,27 @@ def best(finalists: Sequence[Finalist], objective: Objective) -> Finalist:
     return min(
         complete,
         key=lambda each: (
-            # Equal means of other values can differ in the last digit.
-            round(objective.sign * each.mean(objective.metric), 12),
+            _rank(each, objective),
             each.mean("validation_loss"),
             each.trial.number,
         ),
     )
+
+
+def tied(finalists: Sequence[Finalist], chosen: Finalist, objective: Objective) -> list[Finalist]:
+    """The finalists with the mean value of the chosen one, whose loss was lower."""
+    return [
+        each
+        for each in finalists
+        if each.complete
+        and _rank(each, objective) == _rank(chosen, objective)
+        and each.mean("validation_loss") > chosen.mean("validation_loss")
+    ]
+
+
+def _rank(finalist: Finalist, objective: Objective) -> float:
+    """The mean value; better is lower. Equal means of other values can differ in the last digit."""
+    return round(objective.sign * finalist.mean(objective.metric), 12)
 
 
 def summary(chosen: Finalist, objective: Objective) -> dict[str, Any]:

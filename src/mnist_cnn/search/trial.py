@@ -71,8 +71,14 @@ class Trial:
     def describe(self, objective: Objective) -> str:
         """The trial in one line."""
         value = "" if self.value is None else f" {objective.format(self.value)}"
+        after = f" after {count(len(self.history), 'epoch')}" if self.state == "pruned" else ""
         cause = f" ({self.cause})" if self.error else ""
-        return f"trial {self.number:3}: {self.state}{value}{cause}"
+        return f"trial {self.number:3}: {self.state}{value}{after}{cause}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and a noun: `1 epoch`, `2 epochs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def train_network(
