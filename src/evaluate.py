@@ -20,7 +20,7 @@ from mnist_cnn.learning.calibration import Calibrated
 from mnist_cnn.learning.model import Model
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes, registry
-from mnist_cnn.tracking.run import resume_run_by_output
+from mnist_cnn.tracking.run import metric_name, resume_run_by_output
 
 REPORTS = Path("reports/evaluate")
 CARD = Path("reports/model_card.md")
@@ -77,7 +77,8 @@ def main() -> None:
     )
     with resume_run_by_output(MODEL, "train") as run:
         run.log_provenance("evaluate", origin.document(), origin.patch)
-        run.log_metrics({"validation_accuracy": validated.accuracy})
+        validation = {metric_name("validation_accuracy"): validated.accuracy}
+        run.log_metrics(validation | {"weights": training_metrics["parameters"]})
         run.log_metrics(summary, prefix="test_")
         run.log_dataset(dataset, "test", examples, folder / "test")
         run.log_folder(REPORTS)

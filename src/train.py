@@ -12,7 +12,7 @@ from mnist_cnn.learning import arithmetic, compute, data, hyperparameters, model
 from mnist_cnn.learning.calibration import Calibration, fit_detector
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.reproduce import jobs, provenance
-from mnist_cnn.tracking import notes
+from mnist_cnn.tracking import notes, views
 from mnist_cnn.tracking.run import resume_run
 
 REPORTS = Path("reports/train")
@@ -42,6 +42,7 @@ def main() -> None:
         resume_run("train", job.name, origin.tags()) as run,
         console.progress_bar(train.epochs, "epochs", "epoch") as bar,
     ):
+        views.save(settings.tune)
         run.log_params(origin.params() | flat)
         run.log_provenance("train", origin.document(), origin.patch)
         run.log_dataset(dataset, "train", examples, folder / "train")

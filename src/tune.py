@@ -19,8 +19,8 @@ from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.running import Executor
 from mnist_cnn.search.trial import ObjectiveFunction, Trial, train_network
-from mnist_cnn.tracking import notes
-from mnist_cnn.tracking.run import Run, resume_run
+from mnist_cnn.tracking import notes, views
+from mnist_cnn.tracking.run import Run, metric_name, resume_run
 
 import torch
 
@@ -61,6 +61,7 @@ def main() -> None:
         resume_run("tune", job.name, origin.tags()) as run,
         _executor(options, tune.threads, device) as executor,
     ):
+        views.save(tune)
         run.log_params(origin.params())
         run.log_provenance("tune", origin.document(), origin.patch)
         run.log_dataset(dataset, "train", train, folder / "train")
@@ -81,7 +82,8 @@ def main() -> None:
         run.flush()
         sizes = {"train_size": len(train.labels), "validation_size": len(validation.labels)}
         run.set_note(notes.study(metrics, tune.objective, **sizes))
-        run.log_metrics(metrics)
+        chosen = best.metrics(tune.objective)
+        run.log_metrics({metric_name(name): value for name, value in chosen.items()})
         run.log_folder(REPORTS)
         run.log_text("study.html", page)
         run.log_outputs(BEST_PARAMS, CALIBRATION, TRIALS, PREDICTIONS)
@@ -102,6 +104,8 @@ def _search(
             console.write(trial.describe(tune.objective))
             if any(each.state == "complete" for each in finished):
                 best = summary.ranked(finished, tune.objective)[0]
+                if trial.state == "complete":
+                    run.log_later(partial(run.log_progress, trial, best, tune.objective))
                 value = tune.objective.format(best.value or 0.0)
                 bar.set_postfix_str(f"best {value}", refresh=False)
             bar.update()

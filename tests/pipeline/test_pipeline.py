@@ -46,7 +46,7 @@ def load_json(clone, path):
 def test_trials_are_nested_runs_with_hyperparameters_and_epochs(runs, client, clone):
     for row in rows(clone, "reports/tune/trials.csv"):
         run = runs[f"trial-{int(row['number']):03}"]
-        points = client.get_metric_history(run.info.run_id, "validation_accuracy")
+        points = client.get_metric_history(run.info.run_id, "validation/accuracy")
 
         assert run.data.tags["mlflow.parentRunId"] == runs["tune"].info.run_id
         assert run.data.tags["state"] == row["state"]
@@ -72,7 +72,7 @@ def test_the_best_hyperparameters_are_those_of_the_best_finalist(clone, runs):
     run = runs[f"finalist-{int(winner['number']):03}-0"]
 
     assert run.data.params["learning_rate"] == best["learning_rate"]
-    assert run.data.metrics["validation_accuracy"] == float(winner["validation_accuracy"])
+    assert run.data.metrics["validation/accuracy"] == float(winner["validation_accuracy"])
     assert str(chosen["learning_rate"]) == best["learning_rate"]
     assert str(chosen["batch_size"]) == best["batch_size"]
     assert chosen["schedule"] == "one_cycle"
@@ -88,7 +88,7 @@ def test_the_validation_predictions_of_the_best_finalist_are_kept_with_the_model
 
     assert len(predictions) == PARAMS["tune"]["validation_size"]
     assert load_json(clone, "reports/tune/metrics.json")["validation_accuracy"] == accuracy
-    assert runs["train"].data.metrics["validation_accuracy"] == accuracy
+    assert runs["train"].data.metrics["validation/accuracy"] == accuracy
     assert float(version.tags["validation_accuracy"]) == accuracy
     assert [file.path for file in artifacts] == ["tune/validation_predictions.csv"]
 
@@ -96,7 +96,7 @@ def test_the_validation_predictions_of_the_best_finalist_are_kept_with_the_model
 def test_one_run_has_the_training_and_the_evaluation_of_a_model(runs, client, clone):
     run = runs["train"]
     metrics = load_json(clone, "reports/evaluate/metrics.json")
-    points = client.get_metric_history(run.info.run_id, "train_loss")
+    points = client.get_metric_history(run.info.run_id, "train/loss")
     history = rows(clone, "reports/train/history.csv")
 
     assert run.info.status == runs["tune"].info.status == "FINISHED"

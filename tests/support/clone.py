@@ -218,6 +218,6 @@ def logged_once(client: MlflowClient, runs: list[Run]) -> None:
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
     for run in runs:
         if name_of(run) != "tune":
-            points = client.get_metric_history(run.info.run_id, "train_loss")
+            points = client.get_metric_history(run.info.run_id, "train/loss")
             assert points, name_of(run)
             assert [point.step for point in points] == list(range(1, len(points) + 1))

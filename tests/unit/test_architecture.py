@@ -57,6 +57,7 @@ ONLY_IN = {
         "tracking.experiment",
         "tracking.run",
         "tracking.registry",
+        "tracking.views",
         "reproduce.run_record",
     },
     "optuna": {

@@ -177,9 +177,9 @@ def test_an_epoch_is_logged_once(store):
     with train() as run:
         for epoch in (Epoch(1, 0.5, 0.8), Epoch(1, 0.5, 0.8), Epoch(2, 0.25, 0.9)):
             run.log_epoch(epoch)
-    points = store.get_metric_history(run.id, "train_loss")
+    points = store.get_metric_history(run.id, "train/loss")
     assert [(point.step, point.value) for point in points] == [(1, 0.5), (2, 0.25)]
-    assert store.get_run(run.id).data.metrics == {"train_loss": 0.25, "train_accuracy": 0.9}
+    assert store.get_run(run.id).data.metrics == {"train/loss": 0.25, "train/accuracy": 0.9}
 
 
 def test_a_metric_is_logged_again_only_if_it_has_changed(store):
@@ -264,7 +264,7 @@ def test_a_trial_is_a_nested_run(store, state, error, status):
     )
     (given,) = child.inputs.dataset_inputs
     assert given.dataset.digest == EXAMPLES.digest()
-    points = store.get_metric_history(child.info.run_id, "validation_accuracy")
+    points = store.get_metric_history(child.info.run_id, "validation/accuracy")
     assert [(point.step, point.value, point.timestamp) for point in points] == [
         (1, 0.1, 101_000),
         (2, 0.2, 102_000),
@@ -311,6 +311,15 @@ def test_a_trial_is_logged_once_in_each_search(store):
                 run.log_trial(trial(number), make_tune())
         logged = [int(child.data.tags["trial"]) for child in children(store, run)]
         assert sorted(logged) == sorted(set(numbers))
+
+
+def test_a_search_has_the_value_of_each_trial_and_the_best_so_far_once(store):
+    with train() as run:
+        for number in (0, 0, 2):
+            run.log_progress(trial(number), trial(0), make_tune().objective)
+    for name in ("validation_accuracy", "best_validation_accuracy"):
+        points = store.get_metric_history(run.id, f"trials/{name}")
+        assert [(point.step, point.value) for point in points] == [(0, 0.2), (2, 0.2)]
 
 
 def test_a_half_logged_trial_is_deleted_and_logged_again(store):

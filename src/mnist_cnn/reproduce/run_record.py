@@ -164,8 +164,9 @@ def _upgrade(content: dict[str, Any]) -> dict[str, Any]:
 def _read_trial(client: MlflowClient, run: Run) -> TrialRecord:
     epochs: dict[int, dict[str, str]] = defaultdict(dict)
     for name in run.data.metrics:
+        field = name.replace("/", "_")  # earlier versions logged the names of the tables
         for point in client.get_metric_history(run.info.run_id, name):
-            epochs[point.step] |= {"epoch": str(point.step), name: str(point.value)}
+            epochs[point.step] |= {"epoch": str(point.step), field: str(point.value)}
     tags = run.data.tags
     return TrialRecord(
         int(tags["trial"]),

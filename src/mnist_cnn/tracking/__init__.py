@@ -1,1 +1,1 @@
-"""MLflow: runs, the model registry, and the notes that people read there."""
+"""MLflow: runs, the model registry, and the notes and tables that people read there."""

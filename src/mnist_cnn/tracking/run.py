@@ -19,7 +19,7 @@ from mnist_cnn.files import md5
 from mnist_cnn.learning.data import Examples
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.finalists import Finalist
-from mnist_cnn.search.params import Tune
+from mnist_cnn.search.params import Objective, Tune
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking import notes
 from mnist_cnn.tracking.experiment import (
@@ -78,9 +78,27 @@ class Run:
     @store_errors()
     def log_epoch(self, epoch: Epoch) -> None:
         """Log the metrics of an epoch, at the step of its number, unless they are there."""
-        known = self._client.get_metric_history(self.id, "train_loss")
+        known = self._client.get_metric_history(self.id, metric_name("train_loss"))
         if epoch.epoch not in {point.step for point in known}:
             mlflow.log_metrics(_metrics(epoch), step=epoch.epoch, run_id=self.id)
+
+    @store_errors()
+    def log_progress(self, trial: Trial, best: Trial, objective: Objective) -> None:
+        """Log a complete trial's value and the best one so far, at the step of the trial's number.
+
+        The points of a trial are always the same, and the store keeps equal ones once.
+        """
+        values = {objective.metric: trial, f"best_{objective.metric}": best}
+        points = [
+            entities.Metric(
+                f"trials/{name}",
+                each.history[-1].metrics()[objective.metric],
+                round(1000 * trial.times[-1]),
+                trial.number,
+            )
+            for name, each in values.items()
+        ]
+        self._client.log_batch(self.id, points)
 
     @store_errors()
     def log_text(self, name: str, text: str) -> None:
@@ -321,8 +339,18 @@ def _workspace() -> str:
     return f"{platform.node()}:{stores.root()}"
 
 
+def metric_name(field: str) -> str:
+    """A metric of `training.Epoch` as MLflow has it: `train/loss` for `train_loss`.
+
+    MLflow shows the metrics before the slash in a section of their own, above single numbers
+    without one, such as `test_accuracy`.
+    """
+    return field.replace("_", "/", 1)
+
+
 def _metrics(epoch: Epoch) -> dict[str, float]:
-    return {name: value for name, value in epoch.metrics().items() if name != "epoch"}
+    metrics = epoch.metrics()
+    return {metric_name(name): metrics[name] for name in metrics if name != "epoch"}
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
