@@ -95,8 +95,13 @@ def main() -> None:
                 accuracy=summary["accuracy"],
                 mistakes=int(summary["mistakes"]),
                 examples=len(examples.labels),
-                data=examples.digest(),
             ),
+            {
+                "weights": training_metrics["parameters"],
+                "epochs": training_metrics["epochs"],
+                "seed": settings.train.seed,
+                "train_size": training_metrics["examples"],
+            },
             note,
             evaluate.confidence,
         )

@@ -46,11 +46,13 @@ def register(
         for n, mark in enumerate(validation.ljust(size, "."))
     ]
     files.write_csv(VALIDATION, rows)
-    result = registry.Result(accuracy, round(100 * (1 - accuracy)), 100, "d1")
-    with resume_run("train", uuid4().hex, {}) as run:
+    result = registry.Result(accuracy, round(100 * (1 - accuracy)), 100)
+    with resume_run("train", f"train-{uuid4().hex}", {}) as run:
         run.log_outputs(MODEL)
         return registry.register(
-            *(run, DESCRIPTIONS[dataset], network, MODEL, IMAGES, VALIDATION, result, "a note"),
+            *(run, DESCRIPTIONS[dataset], network, MODEL, IMAGES, VALIDATION, result),
+            facts={"seed": 1},
+            note="a note",
             confidence=0.95,
         )
 
@@ -88,8 +90,9 @@ def test_a_version_has_the_results_of_its_last_evaluation(store):
         "test_accuracy": "0.9",
         "test_mistakes": "10",
         "test_examples": "100",
-        "test_data": "d1",
         "validation_accuracy": "0.9",
+        "run": store.get_run(champion.run_id).info.run_name,
+        "seed": "1",
     }
 
 

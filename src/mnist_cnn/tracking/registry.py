@@ -5,6 +5,7 @@ Validation predictions decide which one. No test result does, so test results st
 
 import re
 import warnings
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,8 +51,6 @@ class Result(NamedTuple):
     accuracy: float
     mistakes: int
     examples: int
-    data: str
-    """The digest of the examples."""
 
     def __str__(self) -> str:
         """The result in a few words."""
@@ -81,6 +80,7 @@ def register(
     example: Tensor,
     predictions: Path,
     result: Result,
+    facts: Mapping[str, object],
     note: str,
     confidence: float,
 ) -> Registration:
@@ -99,6 +99,7 @@ def register(
         predictions: the file with the finalist's validation predictions; logged to the run of the
             version.
         result: of its evaluation. It replaces that of an earlier evaluation.
+        facts: what tells the version apart from others, by name; each becomes a tag.
         note: the description of the version, in Markdown.
         confidence: 1 minus the level of the test, in (0, 1).
     """
@@ -109,11 +110,11 @@ def register(
         client.update_registered_model(name, _DESCRIPTION.format(subject=dataset.subject))
     validated = paired_test.read(predictions)
     # Identical weights may have been registered from another run.
-    client.log_artifact(
-        client.get_model_version(name, str(number)).run_id, str(predictions), _FOLDER
-    )
-    tags = {f"test_{key}": value for key, value in result._asdict().items()}
-    for key, value in {**tags, "validation_accuracy": validated.accuracy}.items():
+    source = client.get_run(client.get_model_version(name, str(number)).run_id).info
+    client.log_artifact(source.run_id, str(predictions), _FOLDER)
+    results = {f"test_{key}": value for key, value in result._asdict().items()}
+    tags = {"run": source.run_name, "validation_accuracy": validated.accuracy} | results
+    for key, value in {**tags, **facts}.items():
         client.set_model_version_tag(name, str(number), key, str(value))
     client.update_model_version(name, str(number), note)
 
