@@ -83,6 +83,7 @@ def main() -> None:
         run.log_dataset(dataset, "test", examples, folder / "test")
         run.log_folder(REPORTS)
         run.log_outputs(CARD)
+        run.log_text(CARD.name, model_card.body(CARD.read_text()))
         run.set_note(note)
         registered = registry.register(
             run,

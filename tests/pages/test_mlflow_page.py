@@ -53,6 +53,28 @@ def test_a_study_unfolds_to_its_trials(table):
         expect(row(table, trial)).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("view", "name", "columns"),
+    [
+        ("Trials", "trial-000", ["validation/accuracy", "n_conv_layers", "conv1_out_channels"]),
+        ("Models", "train", ["test_accuracy", "weights", "epochs", "seed", "train_size"]),
+    ],
+)
+def test_a_view_has_the_columns_that_tell_its_runs_apart(table, view, name, columns):
+    table.get_by_role("button", name="Views").click()
+    table.get_by_text(view, exact=True).click()
+    expect(row(table, name)).to_be_visible()
+    expect(row(table, "tune")).not_to_be_visible()
+    for column in columns:
+        expect(table.get_by_role("columnheader", name=column)).to_be_visible()
+
+
+def test_the_metrics_of_a_run_begin_with_its_curves(table):
+    open_run(table, "train", "Model metrics")
+    sections = table.get_by_text(re.compile(r"^(train|validation|Model metrics) \(\d+\)$"))
+    expect(sections).to_contain_text(["train (2)", "validation (1)", "Model metrics"])
+
+
 def test_a_run_has_a_note_and_the_command_that_reproduces_it(table):
     open_run(table, "train", "Overview")
     description = table.get_by_test_id("note-editor-preview-content")
@@ -69,7 +91,6 @@ def test_the_artifacts_of_a_model_show_its_plots_and_its_card(table):
     expect(image).to_be_visible()
     expect(image).not_to_have_js_property("naturalWidth", 0)
 
-    table.get_by_text("reports", exact=True).click()
     table.get_by_text("model_card.md", exact=True).click()
     expect(table.get_by_role("heading", name="Model details")).to_be_visible()
 

@@ -29,6 +29,10 @@ def test_the_header_is_that_of_a_model_card():
     }
 
 
+def test_the_body_of_a_card_begins_with_its_title():
+    assert model_card.body(model_card.render(FACTS)).startswith("# mnist-cnn\n\nA network")
+
+
 def test_metrics_of_part_of_the_test_set_are_not_in_the_header():
     summary = {**FACTS.summary, "examples": 500}
     card = model_card.render(replace(FACTS, summary=summary, complete=False))

@@ -157,6 +157,11 @@ compares it byte for byte.
 {citation}"""
 
 
+def body(card: str) -> str:
+    """A card without its header, which a page that does not know it would show as text."""
+    return card.partition("\n---\n")[2].lstrip()
+
+
 def _header(facts: Facts) -> str:
     """The header. JSON is YAML; without an empty line below it, Markdown would make it a title."""
     dataset = facts.dataset

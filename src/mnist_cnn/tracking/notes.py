@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_cnn.search.params import Objective
-from mnist_cnn.search.trial import Trial
+from mnist_cnn.search.trial import Trial, count
 
 EXPERIMENT = (
     "Searches for hyperparameters (`tune`), with their trials as nested runs, and the final "
-    "trainings (`train`), with their evaluation on the test set."
+    "trainings (`train`), with their evaluation on the test set. *Views* has tables of the trials "
+    "and of the models."
 )
 
 
@@ -34,7 +35,7 @@ def trial(finished: Trial, objective: Objective) -> str:
     result = "" if value is None else f", {objective.label} **{objective.format(value)}**"
     return (
         f"**Trial {finished.number}** of a search: {finished.state} after "
-        f"{_epochs(len(finished.history))}{result}."
+        f"{count(len(finished.history), 'epoch')}{result}."
     )
 
 
@@ -44,16 +45,19 @@ def finalist(training: Trial, seed: int, objective: Objective) -> str:
     result = "failed" if value is None else f"{objective.label} **{objective.format(value)}**"
     return (
         f"**Finalist**: trial {training.number} of a search, trained at full length with "
-        f"seed number {seed}: {result} after {_epochs(len(training.history))}."
+        f"seed number {seed}: {result} after {count(len(training.history), 'epoch')}."
     )
 
 
 def training(metrics: Mapping[str, Any]) -> str:
-    """The note of a final training, from `reports/train/metrics.json`."""
+    """The note of a final training, from `reports/train/metrics.json`.
+
+    The table of a model's versions shows the first words, without formatting.
+    """
     return (
-        f"**Model** with {metrics['parameters']:,} parameters, trained for "
-        f"{_epochs(metrics['epochs'])} on {metrics['train_examples']:,} images. Final training "
-        f"accuracy (augmented images): {metrics['train_accuracy']:.2%}."
+        f"{metrics['parameters']:,} parameters, trained for {count(metrics['epochs'], 'epoch')} on "
+        f"{metrics['train_examples']:,} images. Final training accuracy (augmented images): "
+        f"{metrics['train_accuracy']:.2%}."
     )
 
 
@@ -69,9 +73,5 @@ def evaluation(
         f"{training(training_metrics)} Test accuracy **{summary['accuracy']:.2%}** on "
         f"{summary['examples']:,} images of {dataset} ({100 * confidence:.6g}% interval "
         f"{summary['accuracy_low']:.2%} to {summary['accuracy_high']:.2%}), "
-        f"{summary['mistakes']} mistakes. Details: the artifact `reports/model_card.md`."
+        f"{summary['mistakes']} mistakes. Details: the artifact `model_card.md`."
     )
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch" if count == 1 else f"{count} epochs"
