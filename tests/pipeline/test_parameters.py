@@ -54,6 +54,7 @@ STUDY = {
     "sampler": {"name": "TPESampler", "n_startup_trials": 4},
     "pruner": {"name": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0},
     "finalists": {"trials": 1, "seeds": 1},
+    "rejected": 0.1,
     "hyperparameters": {"conv1_out_channels": 2, "batch_size": 25, "schedule": "one_cycle"},
     "search_space": {
         "learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
