@@ -78,7 +78,7 @@ def main() -> None:
     with resume_run_by_output(MODEL, "train") as run:
         run.log_provenance("evaluate", origin.document(), origin.patch)
         validation = {metric_name("validation_accuracy"): validated.accuracy}
-        run.log_metrics(validation | {"weights": training_metrics["parameters"]})
+        run.log_metrics(validation | {"parameters": training_metrics["parameters"]})
         run.log_metrics(summary, prefix="test_")
         run.log_dataset(dataset, "test", examples, folder / "test")
         run.log_folder(REPORTS)
@@ -98,10 +98,10 @@ def main() -> None:
                 examples=len(examples.labels),
             ),
             {
-                "weights": training_metrics["parameters"],
+                "parameters": training_metrics["parameters"],
                 "epochs": training_metrics["epochs"],
                 "seed": settings.train.seed,
-                "train_size": training_metrics["examples"],
+                "train_size": training_metrics["train_examples"],
             },
             note,
             evaluate.confidence,

@@ -150,8 +150,7 @@ def _rank(finalist: Finalist, objective: Objective) -> float:
 
 def summary(chosen: Finalist, objective: Objective) -> dict[str, Any]:
     """The trial and the mean metrics of the chosen finalist."""
-    metrics = dict.fromkeys(("validation_accuracy", "validation_loss", objective.metric))
-    return {"best_trial": chosen.trial.number} | {metric: chosen.mean(metric) for metric in metrics}
+    return {"best_trial": chosen.trial.number} | chosen.metrics(objective)
 
 
 def table(finalists: Sequence[Finalist]) -> list[dict[str, Any]]:

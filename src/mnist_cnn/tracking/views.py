@@ -28,7 +28,7 @@ def save(tune: Tune) -> None:
     trials = {"metrics": metrics, "params": tuned, "tags": ["state"]}
     _save("Trials", "trial", trials, ascending=objective.direction == "minimize")
     models = {
-        "metrics": [accuracy, "test_accuracy", "test_mistakes", "weights"],
+        "metrics": [accuracy, "test_accuracy", "test_mistakes", "parameters"],
         "params": ["epochs", "seed", "train_size", *tuned],
     }
     _save("Models", "train", models, ascending=False)
