@@ -76,7 +76,7 @@ seeds-number:
 
 seeds: seeds-number history data ## run the pipeline under N (5) other seeds, as DVC experiments; write reports/seeds.md
 	@for seed in $$(seq $(N)); do \
-		if git diff --quiet HEAD -- . ':!reports' && \
+		if git diff --quiet HEAD -- . ':!reports' ':!models' && \
 			$(BIN)/dvc exp list --name-only | grep --quiet --line-regexp "seed-$$seed"; then continue; fi; \
 		$(BIN)/dvc exp remove --quiet "seed-$$seed" 2> /dev/null; \
 		$(BIN)/dvc exp run --temp --name "seed-$$seed" \
@@ -85,7 +85,7 @@ seeds: seeds-number history data ## run the pipeline under N (5) other seeds, as
 	$(BIN)/python src/seeds.py $(N)
 
 compare: $(READY) ## show how the results differ from those of the commit REV (HEAD)
-	git --no-pager diff --stat $(REV) -- reports
+	git --no-pager diff --stat $(REV) -- reports models
 	$(BIN)/dvc diff --hide-missing $(REV)
 	$(BIN)/dvc params diff $(REV)
 	$(BIN)/dvc metrics diff --precision 8 $(REV)

@@ -52,8 +52,9 @@ def test_a_warning_says_why_there_is_no_commit(
 def test_results_of_stages_leave_the_tree_clean(tree, tmp_path):
     (tmp_path / "file").write_text("1")
     revision = commit_all(tree)
-    (tmp_path / "reports").mkdir()
-    for path in ("reports/metrics.json", "dvc.lock"):
+    for folder in ("models", "reports"):
+        (tmp_path / folder).mkdir()
+    for path in ("models/best_model.pth", "reports/metrics.json", "dvc.lock"):
         (tmp_path / path).write_text("{}")
     assert current_commit() == Commit(revision, clean=True, patch=b"")
 

@@ -22,6 +22,10 @@ FAULTS = Path(__file__).parent / "faults"
 PARAMS_FILE = ROOT / "tests/params.yaml"
 PARAMS = yaml.safe_load(PARAMS_FILE.read_text())
 
+RESULTS_IN_GIT = ("reports/", "dvc.lock", "models/best_model.pth")
+
+RESULTS_IN_GIT = ("dvc.lock", "models/best_model.pth", "reports/")
+
 # The runs of such a clone, and the files that are always the same.
 RUNS = ["finalist-000-0", "finalist-005-0", "train", *(f"trial-{n:03}" for n in range(6)), "tune"]
 RESULTS = [
@@ -117,7 +121,7 @@ def make_clone(folder: Path) -> Clone:
         check=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
+        if (ROOT / name).is_file() and not name.startswith(RESULTS_IN_GIT):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)

@@ -26,7 +26,7 @@ class Commit:
 def current_commit() -> Commit | None:
     """The commit of the current folder, or None, with a warning, if git does not give it."""
     # Running stages change these.
-    paths = ("--", ".", ":!dvc.lock", ":!reports")
+    paths = ("--", ".", ":!dvc.lock", ":!models", ":!reports")
     try:
         revision = _git("rev-parse", "HEAD").decode().strip()
         changes = _git("status", "--porcelain", *paths)

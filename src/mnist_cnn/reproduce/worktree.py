@@ -28,6 +28,9 @@ _CLONE_VARIABLES = (
 # Inputs that come from git. Stages make the others.
 _SOURCES = ("src/", "datasets/", "requirements/", "params.yaml")
 
+# Results in git, beside `dvc.lock`.
+_RESULTS = ("reports", "models/best_model.pth")
+
 _TOOLS = {
     # Without hooks: those of DVC would check out what is to be computed.
     "git": ("git", "-c", f"core.hooksPath={os.devnull}"),
@@ -86,9 +89,13 @@ def restore(folder: Path, inputs: Sequence[Inputs]) -> None:
     here = Path("dvc.lock")
     if here.exists() and _has_inputs(here.read_text(), inputs):
         shutil.copy2(here, folder)
-        shutil.copytree("reports", folder / "reports", dirs_exist_ok=True)
+        for name in _RESULTS:
+            if Path(name).is_dir():
+                shutil.copytree(name, folder / name, dirs_exist_ok=True)
+            elif Path(name).exists():
+                shutil.copy2(name, folder / name)
     elif commit := _latest_record(inputs):
-        for path in ("dvc.lock", "reports"):
+        for path in ("dvc.lock", *_RESULTS):
             _run("git", "checkout", commit, "--", path, folder=folder, check=False)
     # Fails if the cache lacks a file, after it has restored the others.
     _run("dvc", "checkout", "--quiet", folder=folder, check=False)
