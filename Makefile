@@ -20,7 +20,7 @@ export USER := $(or $(USER),$(shell id -un 2> /dev/null),$(shell id -u))
 export HOME := $(or $(filter-out /,$(HOME)),$(CURDIR)/$(VENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data check repro history article gpu residual seeds seeds-number compare test test-unit chaos fuzz speedrun lint \
+.PHONY: help setup data check repro quick history article gpu residual seeds seeds-number compare test test-unit chaos fuzz speedrun lint \
 	ui dashboard demo serve
 
 help: ## list the targets
@@ -63,11 +63,14 @@ history:
 	@[ "$$(git rev-parse --is-shallow-repository)" != true ] || \
 		{ echo 'error: a shallow clone keeps no experiment; run `git fetch --unshallow`' >&2; exit 1; }
 
+quick: history data ## run the pipeline on a small part of the data, as the DVC experiment `quick`
 article: history data ## run the protocol of the article, as the DVC experiment `article`
 gpu: history data ## run the pipeline on a GPU, as the DVC experiment `gpu`
 residual: history data ## tune, train and evaluate a residual network, as the DVC experiment `residual`
-article gpu residual:
+quick article gpu residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
+	@echo 'Next: `make ui` shows its runs; this shows its metrics beside those of the workspace:'
+	@echo "$(BIN)/dvc exp show --drop '.*' --keep 'Experiment|.*_accuracy|parameters|epochs'"
 
 # Before the data are downloaded.
 seeds-number:

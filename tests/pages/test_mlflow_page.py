@@ -57,7 +57,7 @@ def test_a_study_unfolds_to_its_trials(table):
     ("view", "name", "columns"),
     [
         ("Trials", "trial-000", ["validation/accuracy", "n_conv_layers", "conv1_out_channels"]),
-        ("Models", "train", ["test_accuracy", "weights", "epochs", "seed", "train_size"]),
+        ("Models", "train", ["test_accuracy", "parameters", "epochs", "seed", "train_size"]),
     ],
 )
 def test_a_view_has_the_columns_that_tell_its_runs_apart(table, view, name, columns):

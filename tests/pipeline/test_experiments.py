@@ -104,6 +104,13 @@ def test_dvc_and_mlflow_have_the_same_metrics(project, runs):
     assert metrics["test_accuracy"] == runs["train"].data.metrics["test_accuracy"]
 
 
+def test_the_commit_of_an_experiment_has_its_model(project, runs):
+    revision = project.run("dvc", "exp", "list", "--sha-only").stdout.strip()
+    model = Path(runs["train"].info.artifact_uri, "models/best_model.pth")
+    committed = project.run("git", "rev-parse", f"{revision}:models/best_model.pth").stdout
+    assert committed == project.run("git", "hash-object", str(model)).stdout
+
+
 def test_the_experiment_article_has_the_search_space_of_the_article(runs):
     trial = runs["trial-000"].data.params
 
@@ -174,6 +181,13 @@ def test_the_experiment_article_is_the_protocol_of_the_article(changed):
         "interpolation": "nearest",
     }
     assert parse(tune.hyperparameters | drawn, "deep_cnn") == parse(drawn | plain, "deep_cnn")
+
+
+def test_the_experiment_quick_is_small(changed):
+    quick = changed("quick")
+
+    assert quick.tune.trials * quick.tune.epochs * quick.tune.train_size <= 20_000
+    assert quick.train.epochs * quick.train.train_size <= 20_000
 
 
 def test_the_experiment_residual_tunes_depth_width_and_training(changed):
