@@ -70,7 +70,7 @@ residual: history data ## tune, train and evaluate a residual network, as the DV
 quick article gpu residual:
 	$(BIN)/dvc exp run --temp --force --name $@ $$(sed -n 's/^[^#]/--set-param &/p' experiments/$@)
 	@echo 'Next: `make ui` shows its runs; this shows its metrics beside those of the workspace:'
-	@echo "$(BIN)/dvc exp show --drop '.*' --keep 'Experiment|.*_accuracy|parameters|epochs'"
+	@echo "$(BIN)/dvc exp show --drop '.*' --keep 'Experiment|.*_accuracy$$|parameters|epochs'"
 
 # Before the data are downloaded.
 seeds-number:

@@ -181,7 +181,7 @@ def test_a_run_is_rebuilt_if_the_project_is_a_folder_of_its_repository(clone, tm
     (folder / "src/new.py").write_text('"""Not committed."""\n')
     project.run("dvc", "repro")
     run = latest(project, "train")
-    project.run("git", "add", "dvc.lock", "reports")
+    project.run("git", "add", "dvc.lock", "models", "reports")
     project.run("git", "commit", "--quiet", "--message", "results")
     project.run("git", "rm", "--quiet", "dvc.lock")
 
