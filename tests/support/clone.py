@@ -22,8 +22,6 @@ FAULTS = Path(__file__).parent / "faults"
 PARAMS_FILE = ROOT / "tests/params.yaml"
 PARAMS = yaml.safe_load(PARAMS_FILE.read_text())
 
-RESULTS_IN_GIT = ("reports/", "dvc.lock", "models/best_model.pth")
-
 RESULTS_IN_GIT = ("dvc.lock", "models/best_model.pth", "reports/")
 
 # The runs of such a clone, and the files that are always the same.
