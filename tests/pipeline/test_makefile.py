@@ -75,7 +75,8 @@ def test_an_old_python_is_reported_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("number", ["1", "abc", "-2"])
 def test_a_number_of_seeds_without_a_deviation_is_refused_before_the_download(tmp_path, number):
-    command = ["make", "--makefile", ROOT / "Makefile", "READY=", "seeds", f"N={number}"]
+    make = ["make", "--no-print-directory", "--makefile", ROOT / "Makefile"]
+    command = [*make, "READY=", "seeds", f"N={number}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert done.stderr.splitlines()[0] == (

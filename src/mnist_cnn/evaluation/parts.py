@@ -232,7 +232,7 @@ def familiarity(predicted: Predicted, _evaluate: Evaluate) -> Part:
 
 
 def corruptions(predicted: Predicted, _evaluate: Evaluate) -> Part:
-    """The errors on test images with the corruptions of MNIST-C."""
+    """The errors on corrupted test images, see `evaluation.corruptions`."""
     errors = {name: 1 - float(each.correct.mean()) for name, each in predicted.corrupted.items()}
     mean = sum(errors.values()) / len(errors)
     titles = [f"{name.replace('_', ' ')}\n{error:.1%} wrong" for name, error in errors.items()]
@@ -246,7 +246,7 @@ def corruptions(predicted: Predicted, _evaluate: Evaluate) -> Part:
             )
         },
         card={"mean error under 15 corruptions": f"{mean:.2%}"},
-        text=f"Errors under the corruptions of MNIST-C, on {count:,} test images:\n\n"
+        text=f"Errors on {count:,} test images with the corruptions of Mu and Gilmer (2019):\n\n"
         + table(
             ("corruption", "error"),
             ((name.replace("_", " "), f"{error:.2%}") for name, error in errors.items()),
