@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ CARD = Path("reports/model_card.md")
 MODEL = Path("models/best_model.pth")
 TRAINING_METRICS = Path("reports/train/metrics.json")
 BEST_PARAMS = Path("reports/tune/best_params.json")
+TUNING_METRICS = Path("reports/tune/metrics.json")
 PREDICTIONS = Path("reports/tune/validation_predictions.csv")
 
 
@@ -56,6 +57,7 @@ def main() -> None:
     report.write(parts, REPORTS)
     _write_card(
         evaluate,
+        settings.tune.search_space.keys(),
         described,
         folder,
         training_metrics,
@@ -112,6 +114,7 @@ def main() -> None:
 
 def _write_card(
     evaluate: Evaluate,
+    tuned: Collection[str],
     described: Description,
     folder: Path,
     training_metrics: dict[str, Any],
@@ -125,13 +128,15 @@ def _write_card(
     """Write the model card."""
     made_from = (
         *(folder / "train", folder / "test", MODEL),
-        *(TRAINING_METRICS, BEST_PARAMS, PREDICTIONS),
+        *(TRAINING_METRICS, BEST_PARAMS, TUNING_METRICS, PREDICTIONS),
     )
     facts = model_card.Facts(
         dataset=described,
         architecture=loaded.network.describe(),
         temperature=loaded.calibration.temperature if loaded.calibration else 1.0,
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
+        tuned=tuned,
+        best_trial=json.loads(TUNING_METRICS.read_text())["best_trial"],
         training=training_metrics,
         validated=validated,
         summary=summary,

@@ -27,6 +27,8 @@ FACTS = model_card.Facts(
     dataset=DESCRIPTIONS["MNIST"],
     architecture="Two convolutions.",
     hyperparameters={"learning_rate": 0.01, "optimizer": "adamw"},
+    tuned=["learning_rate"],
+    best_trial=7,
     temperature=0.875,
     training={
         "parameters": 196122,

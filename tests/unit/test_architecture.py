@@ -41,7 +41,7 @@ SHARED = {
     "evaluate": ["compute"],
 }
 # The values of other stages' sections that a stage depends on.
-SINGLE = {"download": [], "tune": ["train.epochs"], "train": [], "evaluate": []}
+SINGLE = {"download": [], "tune": ["train.epochs"], "train": [], "evaluate": ["tune.search_space"]}
 
 ONLY_IN = {
     "gradio": {"inference.demo_page"},

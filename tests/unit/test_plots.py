@@ -26,6 +26,10 @@ BINS = [
     Bin(0.5, 0.75, 0, None, None, None, None),
     Bin(0.75, 1.0, 96, 0.97, 0.96, 0.9, 0.98),
 ]
+UNCALIBRATED = [
+    Bin(0.0, 0.5, 0, None, None, None, None),
+    Bin(0.5, 1.0, 10, 0.9, 0.8, 0.5, 0.95),
+]
 ACCURACIES = np.linspace(0.9, 0.95, 10)
 PER_CLASS = [
     {"class": k, "accuracy": p, "accuracy_low": p - 0.02, "accuracy_high": p + 0.01}
@@ -35,10 +39,10 @@ NAMES = "0123456789"
 
 
 def mistakes(count):
-    """Images, labels, predictions and confidences."""
+    """Images, labels, predictions, confidences, and which labels are disputed."""
     images = np.random.default_rng(0).integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
     numbers = np.arange(count)
-    return images, numbers % 10, (numbers + 1) % 10, np.linspace(0.99, 0.4, count)
+    return images, numbers % 10, (numbers + 1) % 10, np.linspace(0.99, 0.4, count), numbers == 0
 
 
 DRAW = {
@@ -46,7 +50,7 @@ DRAW = {
     "confusion_matrix": lambda: plots.confusion_matrix(COUNTS, NAMES),
     "roc": lambda: plots.roc(CURVES, NAMES),
     "precision_recall": lambda: plots.precision_recall(CURVES, NAMES),
-    "reliability": lambda: plots.reliability(BINS, 0.0123, 0.95),
+    "reliability": lambda: plots.reliability(BINS, UNCALIBRATED, 0.95),
     "per_class_accuracy": lambda: plots.per_class_accuracy(PER_CLASS, 0.9229, NAMES, 0.95),
     "mistakes": lambda: plots.mistakes(*mistakes(9), NAMES),
     "image_sheet": lambda: plots.image_sheet(mistakes(9)[0], [*"abcdefgh", r"no $\formula$"]),
@@ -214,9 +218,10 @@ def test_the_corner_is_as_large_as_the_worst_curve_needs(draw, knee, size):
 
 
 def test_reliability_shows_the_accuracy_of_filled_bins_and_the_counts_of_all():
-    figure = plots.reliability(BINS, 0.0123, 0.95)
+    figure = plots.reliability(BINS, UNCALIBRATED, 0.95)
     above, below = figure.axes
     assert_shows(above.get_lines()[0], [0, 1], [0, 1])
+    assert_shows(above.get_lines()[-1], [0.9], [0.8])
     points = [point for point, _, _ in above.containers]
     assert_shows(points[0], [0.4], [0.5])
     assert_shows(points[1], [0.97], [0.96])
@@ -230,8 +235,11 @@ def test_reliability_shows_the_accuracy_of_filled_bins_and_the_counts_of_all():
     bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in below.patches]
     assert bars == [(0, 0.25, 0), (0.25, 0.25, 4), (0.5, 0.25, 0), (0.75, 0.25, 96)]
     assert [text.get_text() for text in below.texts] == ["4", "96"]
-    assert "0.0123" in above.get_title()
-    assert "95% interval" in figure.legends[0].get_texts()[1].get_text()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "perfect calibration",
+        "before calibration, expected error 0.1000",
+        "calibrated, 0.0136, with 95% interval",
+    ]
 
 
 def test_per_class_accuracy_shows_intervals_and_the_overall_accuracy():
@@ -254,8 +262,8 @@ def test_an_interval_that_excludes_its_value_by_rounding_is_drawn():
 
 @pytest.mark.parametrize("count", [1, 8, 9, 41])
 def test_mistakes_are_images_with_titles(count):
-    images, labels, predictions, confidences = mistakes(count)
-    figure = plots.mistakes(images, labels, predictions, confidences, NAMES)
+    images, labels, predictions, confidences, disputed = mistakes(count)
+    figure = plots.mistakes(images, labels, predictions, confidences, disputed, NAMES)
 
     assert figure.axes[0].get_gridspec().get_geometry() == (-(-count // 8), 8)
     assert not any(axes.axison for axes in figure.axes)
@@ -263,7 +271,8 @@ def test_mistakes_are_images_with_titles(count):
     for i, axes in enumerate(figure.axes[:count]):
         np.testing.assert_array_equal(axes.images[0].get_array(), images[i, 0])
         assert axes.images[0].get_clim() == (0, 255)
-        assert axes.get_title() == f"{labels[i]} → {predictions[i]}\n{confidences[i]:.1%}"
+        label = "0*" if i == 0 else labels[i]
+        assert axes.get_title() == f"{label} → {predictions[i]}\n{confidences[i]:.1%}"
     assert not any(axes.images for axes in figure.axes[count:])
 
 
@@ -290,7 +299,7 @@ def test_plots_name_the_classes():
         labels = [text.get_text().split("  ")[0] for text in legend]
         assert labels[:5] == names[:5]
     title = plots.mistakes(*mistakes(1), names).axes[0].get_title()
-    assert title == "T-shirt/top →\nclass 1\n99.0%"
+    assert title == "T-shirt/top* →\nclass 1\n99.0%"
 
 
 def test_colour_images_are_drawn_in_their_colours():

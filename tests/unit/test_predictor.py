@@ -131,11 +131,11 @@ def test_a_model_can_be_loaded_from_the_registry():
     model.save(NETWORK, MNIST.metadata(), path)
     images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     files.write_csv(VALIDATION, [{"image": "a", "label": 1, "seed_0": 1}])
-    result = registry.Result(accuracy=0.9, mistakes=1, examples=10, data="d1")
+    result = registry.Result(accuracy=0.9, mistakes=1, examples=10)
     with resume_run("train", "train-1", {}) as run:
         run.log_outputs(path)
         registry.register(
-            *(run, MNIST, NETWORK, path, images, VALIDATION, result, "a note"), confidence=0.95
+            *(run, MNIST, NETWORK, path, images, VALIDATION, result, {}, "a note"), confidence=0.95
         )
     path.unlink()
     for name in ("mnist-cnn@champion", "mnist-cnn/1"):

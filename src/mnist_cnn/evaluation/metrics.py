@@ -5,6 +5,7 @@ Throughout, `labels` is an integer array of shape `(n,)` and `probabilities` a f
 its most probable class, the first of equals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -232,7 +233,7 @@ def reliability(
     return rows
 
 
-def calibration_error(bins: list[Bin]) -> float:
+def calibration_error(bins: Sequence[Bin]) -> float:
     """The expected calibration error (Naeini et al. 2015, Guo et al. 2017), in [0, 1].
 
     The mean distance of confidence and accuracy over the bins, weighted by their counts.

@@ -5,7 +5,7 @@ does.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -24,6 +24,10 @@ class Facts:
     architecture: str
     """Sentences about the network."""
     hyperparameters: Mapping[str, Any]
+    tuned: Collection[str]
+    """The names of those that the search chose; the others are fixed."""
+    best_trial: int
+    """The number of the trial that had them."""
     temperature: float
     """Of the calibration."""
     training: Mapping[str, float]
@@ -63,7 +67,13 @@ def render(facts: Facts) -> str:
     size, seeds = len(validated.examples), validated.seeds
     accuracy = f"{validated.accuracy:.2%}" + ("" if seeds == 1 else f" (mean of {seeds} seeds)")
     epochs = "1 epoch" if training["epochs"] == 1 else f"{training['epochs']} epochs"
-    hyperparameters = table(("hyperparameter", "value"), facts.hyperparameters.items())
+    hyperparameters = table(
+        ("hyperparameter", "value", ""),
+        (
+            (name, value, "tuned" if name in facts.tuned else "fixed")
+            for name, value in facts.hyperparameters.items()
+        ),
+    )
     values = {name: value for part in facts.evaluation for name, value in part.card.items()}
     evaluation = "\n\n".join(
         [table(("metric", "value"), values.items())]
@@ -126,11 +136,11 @@ model returns the logits of calibrated probabilities, and the familiarity in the
 
 ## Training
 
-Trained on {examples:,} images of the training set of {dataset.title} for {epochs}. Some
-hyperparameters were tuned on a validation set taken from the training set (`reports/tune/`), never
-on the test set; the others were fixed. With these, a network that was trained without the
-{size:,} validation images classifies {accuracy} of them correctly; as they also chose the
-hyperparameters, this is slightly optimistic.
+Trained on {examples:,} images of the training set of {dataset.title} for {epochs}, with the
+hyperparameters of trial {facts.best_trial} of the search (`reports/tune/`). The tuned ones were
+chosen on {size:,} validation images, taken from the training set, never on the test set. With them,
+a network that was trained without the validation images classifies {accuracy} of these correctly;
+as these also chose the hyperparameters, this is slightly optimistic.
 
 {hyperparameters}
 

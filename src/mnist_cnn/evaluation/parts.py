@@ -122,7 +122,7 @@ def reliability(predicted: Predicted, evaluate: Evaluate) -> Part:
     return Part(
         metrics={"calibration_error": error},
         tables={"reliability": [asdict(row) for row in bins]},
-        plots={"reliability": plots.reliability(bins, error, evaluate.confidence)},
+        plots={"reliability": plots.reliability(bins, uncalibrated, evaluate.confidence)},
         card={"expected calibration error": f"{error:.4f} ({before:.4f} before calibration)"},
     )
 
@@ -192,6 +192,7 @@ def mistakes(predicted: Predicted, evaluate: Evaluate) -> Part:
                 labels[worst],
                 classes[worst],
                 probabilities[worst].max(1),
+                predicted.disputed[worst],
                 predicted.classes,
             )
         },

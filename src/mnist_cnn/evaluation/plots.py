@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import Any
 
 from mnist_cnn import figures
+from mnist_cnn.evaluation import metrics
 from mnist_cnn.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
 import numpy as np
@@ -130,14 +131,14 @@ def _draw_curves(
     return figure, axes
 
 
-def reliability(bins: Sequence[Any], error: float, confidence: float) -> Figure:
+def reliability(bins: Sequence[Any], uncalibrated: Sequence[Any], confidence: float) -> Figure:
     """A reliability diagram: accuracy by confidence, and the number of images by confidence.
 
     The paler a point, the longer its interval.
 
     Args:
         bins: from `metrics.reliability`.
-        error: the expected calibration error.
+        uncalibrated: the same before calibration.
         confidence: the confidence level of the intervals, in (0, 1).
     """
     figure = figures.figure(6.2, 5.6)
@@ -154,11 +155,22 @@ def reliability(bins: Sequence[Any], error: float, confidence: float) -> Figure:
                 clip_on=False,
                 **_INTERVAL,
             )
+    (before,) = above.plot(
+        [row.confidence for row in uncalibrated if row.count],
+        [row.accuracy for row in uncalibrated if row.count],
+        "x",
+        color=ORANGE,
+        zorder=4,
+        clip_on=False,
+    )
     above.set(ylabel="accuracy", ylim=(-0.02, 1.02))
-    above.set_title(f"Expected calibration error {error:.4f}")
-    names = ["perfect calibration", f"images of a bin, {_interval(confidence)}"]
-    handles: list[Any] = [above.get_lines()[0], above.containers[-1]]
-    figure.legend(handles, names, loc="outside upper center", ncols=2)
+    names = [
+        "perfect calibration",
+        f"before calibration, expected error {metrics.calibration_error(uncalibrated):.4f}",
+        f"calibrated, {metrics.calibration_error(bins):.4f}, {_interval(confidence)}",
+    ]
+    handles: list[Any] = [above.get_lines()[0], before, above.containers[-1]]
+    figure.legend(handles, names, loc="outside upper center")
     below.bar(
         [row.low for row in bins],
         [row.count for row in bins],
@@ -218,6 +230,7 @@ def mistakes(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
     confidences: NDArray[np.floating],
+    disputed: NDArray[np.bool_],
     classes: Sequence[str],
 ) -> Figure:
     """Images with true class, predicted class and confidence.
@@ -227,17 +240,20 @@ def mistakes(
         labels: the true classes, `(n,)`.
         predictions: the predicted classes, `(n,)`.
         confidences: the probabilities of the predictions, `(n,)`.
+        disputed: whether the label is probably wrong, `(n,)`.
         classes: the names of all classes.
     """
+    columns = (labels, predictions, confidences, disputed)
     figure = image_sheet(
         images,
         [
-            f"{classes[label]} → {classes[predicted]}\n{confidence:.1%}"
-            for label, predicted, confidence in zip(labels, predictions, confidences, strict=True)
+            f"{classes[label]}{'*' if doubt else ''} → {classes[predicted]}\n{confidence:.1%}"
+            for label, predicted, confidence, doubt in zip(*columns, strict=True)
         ],
     )
     if len(images):
-        figure.suptitle("true class → predicted class, and the confidence in the prediction")
+        note = "; * disputed label" if disputed.any() else ""
+        figure.suptitle(f"true class → predicted class, and the confidence in the prediction{note}")
     else:
         figure.axes[0].text(0, 0.5, "no mistakes")
     return figure
