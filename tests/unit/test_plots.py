@@ -237,8 +237,8 @@ def test_reliability_shows_the_accuracy_of_filled_bins_and_the_counts_of_all():
     assert [text.get_text() for text in below.texts] == ["4", "96"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "perfect calibration",
-        "before calibration, expected error 0.1000",
-        "calibrated, 0.0136, with 95% interval",
+        "before calibration (ECE 0.1000)",
+        "calibrated (ECE 0.0136), with 95% interval",
     ]
 
 

@@ -134,7 +134,7 @@ def _draw_curves(
 def reliability(bins: Sequence[Any], uncalibrated: Sequence[Any], confidence: float) -> Figure:
     """A reliability diagram: accuracy by confidence, and the number of images by confidence.
 
-    The paler a point, the longer its interval.
+    The legend has the expected calibration errors (ECE). Points with longer intervals are paler.
 
     Args:
         bins: from `metrics.reliability`.
@@ -166,8 +166,8 @@ def reliability(bins: Sequence[Any], uncalibrated: Sequence[Any], confidence: fl
     above.set(ylabel="accuracy", ylim=(-0.02, 1.02))
     names = [
         "perfect calibration",
-        f"before calibration, expected error {metrics.calibration_error(uncalibrated):.4f}",
-        f"calibrated, {metrics.calibration_error(bins):.4f}, {_interval(confidence)}",
+        f"before calibration (ECE {metrics.calibration_error(uncalibrated):.4f})",
+        f"calibrated (ECE {metrics.calibration_error(bins):.4f}), {_interval(confidence)}",
     ]
     handles: list[Any] = [above.get_lines()[0], before, above.containers[-1]]
     figure.legend(handles, names, loc="outside upper center")
