@@ -8,7 +8,15 @@ from pathlib import Path
 from mnist_cnn import console, files, params
 from mnist_cnn.datasets import arrays
 from mnist_cnn.evaluation import training_plots
-from mnist_cnn.learning import arithmetic, compute, data, hyperparameters, model, training
+from mnist_cnn.learning import (
+    arithmetic,
+    compute,
+    data,
+    ensemble,
+    hyperparameters,
+    model,
+    training,
+)
 from mnist_cnn.learning.calibration import Calibration, fit_detector
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.reproduce import jobs, provenance
@@ -34,7 +42,11 @@ def main() -> None:
     metadata = arrays.read_metadata(folder)
     flat, chosen = hyperparameters.load(BEST_PARAMS, settings.model.network)
     (examples,) = data.subset(data.load("train", folder), (train.train_size,), train.seed)
-    network = training.build(chosen, metadata.form, train.seed).to(device)
+    seeds = [train.seed] + [
+        training.derive_seed(train.seed, member, 3) for member in range(1, train.ensemble)
+    ]
+    members = [training.build(chosen, metadata.form, seed).to(device) for seed in seeds]
+    placed = examples.to(device)
 
     history: list[Epoch] = []
     with (
@@ -46,15 +58,20 @@ def main() -> None:
         run.log_params(origin.params() | flat)
         run.log_provenance("train", origin.document(), origin.patch)
         run.log_dataset(dataset, "train", examples, folder / "train")
-        for epoch in training.fit(
-            network,
-            chosen,
-            examples.to(device),
-            epochs=train.epochs,
-            seed=train.seed,
-            precision=settings.compute.precision,
-            checkpoint=job.folder / "checkpoint.pt",
-        ):
+        trainings = [
+            training.fit(
+                member,
+                chosen,
+                placed,
+                epochs=train.epochs,
+                seed=seed,
+                precision=settings.compute.precision,
+                checkpoint=job.folder / f"member-{number}.pt",
+            )
+            for number, (member, seed) in enumerate(zip(members, seeds, strict=True))
+        ]
+        for epochs in zip(*trainings, strict=True):
+            epoch = training.mean(epochs)
             history.append(epoch)
             run.log_later(partial(run.log_epoch, epoch))
             console.write(
@@ -63,7 +80,7 @@ def main() -> None:
             )
             bar.set_postfix_str(f"accuracy {epoch.train_accuracy:.2%}", refresh=False)
             bar.update()
-        last = history[-1]
+        last, network = history[-1], ensemble.combine(members)
         metrics = {
             "train_loss": last.train_loss,
             "train_accuracy": last.train_accuracy,
@@ -71,7 +88,7 @@ def main() -> None:
             "train_examples": len(examples.labels),
             "epochs": last.epoch,
         }
-        detector = fit_detector(network, examples.images.to(device))
+        detector = fit_detector(members[0], placed.images)
         calibration = Calibration(**json.loads(CALIBRATION.read_text()), detector=detector)
         model.save(network, metadata, MODEL, calibration)
         rows = [epoch.metrics() for epoch in history]

@@ -76,7 +76,7 @@ TUNE = {
     "pruner.n_startup_trials": {"name": "MedianPruner", "n_startup_trials": 8},
     "pruner.n_warmup_steps": {"name": "MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 2},
 }
-TRAIN = {"seed": 1, "epochs": 3, "train_size": 900}
+TRAIN = {"ensemble": 2, "seed": 1, "epochs": 3, "train_size": 900}
 EVALUATE = {"test_size": 400, "confidence": 0.9, "calibration_bins": 7, "worst_mistakes": 3}
 EVALUATE |= {"corrupted_size": 60}
 
@@ -181,6 +181,7 @@ def weights(flat, real_train):
         ("rotation", 20.0),
         ("translation", 0.2),
         ("interpolation", "bilinear"),
+        ("cutout", 8),
     ],
 )
 def test_a_hyperparameter_changes_the_network(name, value, real_train):

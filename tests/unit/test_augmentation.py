@@ -48,6 +48,21 @@ def test_without_rotation_and_translation_no_random_number_is_drawn(images):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_cutout_blackens_a_square_whose_centre_is_uniform_over_the_image():
+    torch.manual_seed(4)
+    white = torch.full((5_000, 3, 10, 14), 255, dtype=torch.uint8)
+    black = augment(white, rotation=0, translation=0, cutout=4) == 0
+
+    assert torch.equal(black[:, 0], black[:, 2])
+    rows, columns = black[:, 0].any(2).sum(1), black[:, 0].any(1).sum(1)
+    assert torch.equal(black[:, 0].sum((1, 2)), rows * columns)  # a rectangle
+    # Inside, the square is whole; at an edge, it loses up to half.
+    for lengths, side in ((rows, 10), (columns, 14)):
+        shares = torch.bincount(lengths, minlength=5) / len(lengths)
+        expected = torch.tensor([0, 0, 1, 2, side - 3]) / side
+        torch.testing.assert_close(shares, expected, atol=0.03, rtol=0)
+
+
 def test_random_numbers_come_from_the_global_generator(images):
     torch.manual_seed(1)
     first, second = (augment(images, rotation=10, translation=0.1) for _ in range(2))

@@ -34,14 +34,19 @@ def make_hyperparameters(**changes):
     )
 
 
-def train(examples, *, stop_after=EPOCHS, seed=0, checkpoint=None, **changes):
-    """Train a network, at most so many of its epochs; return it and its history."""
+def begin(examples, *, seed=0, checkpoint=None, **changes):
+    """A network and its training."""
     compute.configure(1)
     hyperparameters = make_hyperparameters(**changes)
     network = training.build(hyperparameters, FORM, seed)
-    epochs = training.fit(
+    return network, training.fit(
         network, hyperparameters, *examples, epochs=EPOCHS, seed=seed, checkpoint=checkpoint
     )
+
+
+def train(examples, *, stop_after=EPOCHS, **options):
+    """Train a network, at most so many of its epochs; return it and its history."""
+    network, epochs = begin(examples, **options)
     return network, list(islice(epochs, stop_after))
 
 
@@ -99,6 +104,14 @@ def test_a_resumed_training_ends_with_the_same_bytes(examples, tmp_path, optimiz
         network, resumed = train(examples, stop_after=stop_after, checkpoint=checkpoint, **changes)
         assert resumed == history[:stop_after]
     assert weights(network) == weights(expected)
+
+
+def test_trainings_in_turns_end_as_each_alone(examples):
+    seeds = (3, 4)
+    alone = [weights(train(examples, seed=seed)[0]) for seed in seeds]
+    networks, trainings = zip(*(begin(examples, seed=seed) for seed in seeds), strict=True)
+    list(zip(*trainings, strict=True))
+    assert [weights(network) for network in networks] == alone
 
 
 def test_finished_epochs_are_not_computed_again(examples, tmp_path, monkeypatch):

@@ -36,10 +36,10 @@ class Identity(Augmentation):
 
 
 class Affine(Augmentation):
-    """Rotation by a random angle, then translation, in one resampling.
+    """Rotation by a random angle, then translation, in one resampling; then cutout.
 
     Pixels from outside the image are 0. No random numbers are drawn if rotation and translation
-    are 0.
+    are 0, and none for a cutout of 0.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
@@ -48,11 +48,17 @@ class Affine(Augmentation):
     """The largest shift as a fraction of height and width. Horizontal and vertical shift are
     independent, and uniform in ±translation."""
     interpolation: Literal["nearest", "bilinear"] = "nearest"
+    cutout: NonNegativeInt = 0
+    """The side, in pixels, of a square that is 0 (DeVries and Taylor 2017, arXiv 1708.04552). Its
+    centre is uniform over the image, so a part of it can be outside."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """See `Augmentation`."""
+        return self._cut_out(self._move(images.float()))
+
+    def _move(self, images: Tensor) -> Tensor:
         if not self.rotation and not self.translation:
-            return images.float()
+            return images
         count, _, height, width = images.shape
         angle, dx, dy = (torch.rand(3, count, device=images.device) * 2 - 1).unbind()
         radians = angle * math.radians(self.rotation)
@@ -70,7 +76,18 @@ class Affine(Augmentation):
         shift = 2 * self.translation * torch.stack([dx, dy], 1).unsqueeze(2)
         theta = torch.cat([turn, turn @ shift], 2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        return F.grid_sample(images.float(), grid, mode=self.interpolation, align_corners=False)
+        return F.grid_sample(images, grid, mode=self.interpolation, align_corners=False)
+
+    def _cut_out(self, images: Tensor) -> Tensor:
+        if not self.cutout:
+            return images
+        count, _, height, width = images.shape
+        cut = torch.ones(count, 1, 1, 1, dtype=torch.bool, device=images.device)
+        for side, shape in ((height, (1, 1, -1, 1)), (width, (1, 1, 1, -1))):
+            starts = torch.randint(side, (count, 1, 1, 1), device=images.device) - self.cutout // 2
+            positions = torch.arange(side, device=images.device).view(shape)
+            cut = cut & (positions >= starts) & (positions < starts + self.cutout)
+        return images.masked_fill(cut, 0)
 
 
 class FlipCrop(Augmentation):

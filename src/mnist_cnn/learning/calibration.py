@@ -5,12 +5,14 @@ Probabilities are divided by a temperature before the softmax (Guo et al. 2017, 
 An image is unfamiliar if the layers of the network respond to it unlike they do to training images:
 by the Mahalanobis distance in one Gaussian of their responses (after Lee et al. 2018, arXiv
 1807.03888, who have one for each class). A response is the mean and the standard deviation of each
-channel of a convolution, or an output of a linear layer.
+channel of a convolution, or an output of a linear layer. Temperature and threshold are those of one
+network, so an ensemble responds with its first member.
 """
 
 from typing import Any, NamedTuple, Self
 
 from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.ensemble import first
 from mnist_cnn.networks import Classifier
 
 import torch
@@ -166,7 +168,7 @@ def respond(network: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
     hooks = [
         layer.register_forward_hook(record)
-        for layer in network.modules()
+        for layer in first(network).modules()
         if isinstance(layer, (nn.Conv2d, nn.Linear))
     ]
     try:

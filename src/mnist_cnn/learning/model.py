@@ -9,6 +9,7 @@ from mnist_cnn.datasets import description
 from mnist_cnn.datasets.description import Metadata
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
+from mnist_cnn.learning import ensemble
 from mnist_cnn.learning.calibration import Calibrated, Calibration
 from mnist_cnn.networks import Classifier
 
@@ -45,7 +46,7 @@ def save(
     """Write a model for `torch.load(weights_only=True)`, as plain values and tensors.
 
     Args:
-        model: on any device.
+        model: on any device; one network or an ensemble.
         dataset: what it was trained on.
         path: the file.
         calibration: if there is one.
@@ -62,6 +63,8 @@ def save(
         },
         "calibration": calibration and calibration.content(),
     }
+    if ensemble.size(model) > 1:
+        content["ensemble"] = ensemble.size(model)
     # Through a buffer, because `torch.save` would store the name of a file.
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -94,7 +97,8 @@ def load(path: Path) -> Model:
         content = _upgrade(content, version)
         name, dataset = content["network"], Metadata.model_validate(content["dataset"])
         config = networks.config(name).model_validate(content["config"])
-        model = networks.build(name, config, dataset.form)
+        members = range(content.get("ensemble", 1))
+        model = ensemble.combine([networks.build(name, config, dataset.form) for _ in members])
         model.load_state_dict(content["state_dict"])
         calibration = content["calibration"] and Calibration.of(content["calibration"])
         if calibration:

@@ -57,6 +57,8 @@ class Model(Section):
 class Train(Section):
     """The final training."""
 
+    ensemble: PositiveInt
+    """The number of networks, each with a seed of its own, whose probabilities are averaged."""
     seed: Seed
     epochs: PositiveInt
     threads: PositiveInt

@@ -2,9 +2,10 @@
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from mnist_cnn import faults, networks
@@ -45,6 +46,15 @@ class Epoch:
     def metrics(self) -> dict[str, float]:
         """The metrics that were measured, by name, with `epoch`."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def mean(epochs: Sequence[Epoch]) -> Epoch:
+    """The mean metrics of the same epoch of several trainings, which have no validation set."""
+    return Epoch(
+        epochs[0].epoch,
+        fmean(each.train_loss for each in epochs),
+        fmean(each.train_accuracy for each in epochs),
+    )
 
 
 def derive_seed(seed: int, *path: int) -> int:
