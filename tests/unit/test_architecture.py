@@ -23,7 +23,8 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # A module imports from its own layer and those before it.
 LAYERS = [
-    {"errors", "faults", "figures", "files", "loopback", "console", "yaml_files", "stores"},
+    {"errors", "faults", "figures", "files", "interrupts", "loopback", "console", "yaml_files"}
+    | {"stores"},
     {"datasets", "networks"},
     {"learning"},
     {"search", "evaluation"},

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mnist_cnn import stores
+from mnist_cnn import interrupts, stores
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import md5
 from mnist_cnn.tracking import notes, relocation
@@ -27,9 +27,13 @@ NAME = "mnist-cnn"
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise `stores.StoreError` for errors of MLflow's store."""
+    """Raise `stores.StoreError` for errors of MLflow's store.
+
+    An interrupt waits for the end of the block: in the middle of a transaction, it would leave
+    SQLite locked for what is logged about it.
+    """
     uri = stores.hide_password(stores.tracking_uri())
-    with stores.store_errors(f"MLflow's store {uri}", MlflowException):
+    with interrupts.deferred(), stores.store_errors(f"MLflow's store {uri}", MlflowException):
         try:
             yield
         except MlflowException as error:
