@@ -88,8 +88,10 @@ def main() -> None:
             "train_examples": len(examples.labels),
             "epochs": last.epoch,
         }
-        detector = fit_detector(members[0], placed.images)
-        calibration = Calibration(**json.loads(CALIBRATION.read_text()), detector=detector)
+        fitted = json.loads(CALIBRATION.read_text())
+        if train.ensemble > 1:
+            fitted["temperature"] = 1.0  # a mean of probabilities is less confident than they are
+        calibration = Calibration(**fitted, detector=fit_detector(members[0], placed))
         model.save(network, metadata, MODEL, calibration)
         rows = [epoch.metrics() for epoch in history]
         files.write_csv(REPORTS / "history.csv", rows)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from mnist_cnn.evaluation import plots
 from mnist_cnn.learning import model
 from mnist_cnn.learning.calibration import Calibration, fit_detector
+from mnist_cnn.learning.data import Examples
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def test_json_lines_have_all_probabilities(predict):
 def test_an_image_beyond_the_threshold_is_unknown(predict, threshold, known):
     network, metadata, _ = model.load(Path("models/best_model.pth"))
     images = torch.randint(256, (500, 1, 28, 28), dtype=torch.uint8)
-    fitted = Calibration(1.0, threshold, fit_detector(network, images))
+    examples = Examples(images, torch.arange(500) % 10)
+    fitted = Calibration(1.0, threshold, fit_detector(network, examples))
     model.save(network, metadata, Path("strict.pth"), fitted)
     draw(7).save("seven.png")
     (row,) = predict("seven.png", "--model", "strict.pth").rows

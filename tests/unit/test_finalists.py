@@ -179,7 +179,7 @@ def test_predictions_are_those_of_the_trained_networks_also_after_a_kill(real_tr
         correct = sum(row[f"seed_{seed}"] == row["label"] for row in rows)
         assert correct / 50 == training.history[-1].validation_accuracy
     # The means over the seeds.
-    detectors = [calibration.fit_detector(network, train_set.images) for network in networks]
+    detectors = [calibration.fit_detector(network, train_set) for network in networks]
     thresholds = [
         calibration.fit_threshold(network, detector, validation.images, 0.1)
         for network, detector in zip(networks, detectors, strict=True)

@@ -77,7 +77,7 @@ def test_other_images_or_another_number_of_seeds_are_compared_by_fishers_test(va
     # 4 of 4 against 2 of 4: of C(8, 6) ways to have 6 correct, C(4, 4) C(4, 2) have 4 here.
     test = paired_test.compare(ours, validated("xx..", images="efgh"))
     assert test == pytest.approx((1.0, 4, 0.5, 4, 6 / 28))
-    assert str(test) == ("100.00% of 4 validation images against 50.00% of 4 others, p = 0.21")
+    assert str(test) == ("100.00% of 4 validation images against 50.00% of 4, p = 0.21")
     assert paired_test.compare(ours, validated("...")).p_value == 1
     # Two seeds do not make two images of one, and their mean of 2.5 counts as 3 for the champion.
     test = paired_test.compare(ours, validated("xx..", "x..."))

@@ -1,8 +1,8 @@
 """The fifteen corruptions of MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), as described there.
 
 Each takes images `float32 (n, channels, height, width)` in [0, 1] and a random number generator,
-and returns such images; `corrupt` clips them. Lengths are fractions of the side of an image, so
-images of any size are corrupted alike. The strengths are ours: a person can still read the digits.
+and returns such images; `corrupt` clips them. Lengths are fractions of the side of an image, but
+pixels in `glass_blur` and `canny_edges`. The strengths are ours.
 """
 
 import math

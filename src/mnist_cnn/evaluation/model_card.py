@@ -106,7 +106,8 @@ A network that classifies the {dataset.subject} in an image. Its accuracy is
   model normalises them itself.
 - **Output**: {form.classes} logits for each image, one for each class:
   {", ".join(dataset.classes)}.
-  Divided by the temperature {facts.temperature:.4f}, their softmax is the confidence.
+  Divided by the temperature {facts.temperature:.4f}, their softmax is the confidence. The
+  registered model has done this, and returns the familiarity as one more column.
 {architecture}
 - **File**: `models/best_model.pth` has the network's name, configuration and weights, and the form
   and classes of the data set, for `torch.load(weights_only=True)`.
@@ -131,8 +132,7 @@ network, dataset, fitted = model.load(Path("models/best_model.pth"))
 probabilities, familiarity = calibration.predict(network, fitted, images)
 ```
 
-Reject an image whose familiarity is negative: it is unlike the training images. The registered
-model returns the logits of calibrated probabilities, and the familiarity in the last column.
+Reject an image whose familiarity is negative: it is unlike the training images.
 
 ## Training
 

@@ -36,8 +36,12 @@ def unusual_images(images: Tensor, noun: str, seed: int) -> dict[str, Tensor]:
         "uniform noise": torch.randint(256, shape, dtype=torch.uint8, generator=generator),
         "letters": _letters(height, width, generator).expand(shape),
         f"two {noun}s": _pairs(images, generator),
-        f"{noun}s, inverted": 255 - images[:COUNT],
+        f"{noun}s, inverted": 255 - _sample(images, generator),
     }
+
+
+def _sample(images: Tensor, generator: Generator) -> Tensor:
+    return images[torch.randperm(len(images), generator=generator)[:COUNT]]
 
 
 def _letters(height: int, width: int, generator: Generator) -> Tensor:

@@ -68,7 +68,7 @@ class UnpairedTest(NamedTuple):
         """The result in a few words."""
         return (
             f"{self.accuracy:.2%} of {self.images:,} validation images against "
-            f"{self.former_accuracy:.2%} of {self.former_images:,} others, p = {self.p_value:.2g}"
+            f"{self.former_accuracy:.2%} of {self.former_images:,}, p = {self.p_value:.2g}"
         )
 
 

@@ -246,8 +246,9 @@ def corruptions(predicted: Predicted, _evaluate: Evaluate) -> Part:
                 [each.example for each in predicted.corrupted.values()], titles, columns=5
             )
         },
-        card={"mean error under 15 corruptions": f"{mean:.2%}"},
-        text=f"Errors on {count:,} test images with the corruptions of Mu and Gilmer (2019):\n\n"
+        card={f"mean error under {len(errors)} corruptions": f"{mean:.2%}"},
+        text=f"Errors on {count:,} test images with the kinds of corruption of Mu and Gilmer "
+        "(2019), at strengths of this project, so not comparable with published errors:\n\n"
         + table(
             ("corruption", "error"),
             ((name.replace("_", " "), f"{error:.2%}") for name, error in errors.items()),

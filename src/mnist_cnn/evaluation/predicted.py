@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mnist_cnn.datasets.description import Description
+from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation import corruptions, out_of_distribution
 from mnist_cnn.evaluation.metrics import Labels, Probabilities
 from mnist_cnn.evaluation.params import Evaluate
@@ -76,6 +77,8 @@ def predict(
         evaluate: how many images are corrupted.
         device: the device to compute on.
         complete: whether `test` is the whole test set.
+
+    Raises `UserError` if the description names a disputed image that does not exist.
     """
     network = loaded.network.to(device)
 
@@ -89,7 +92,9 @@ def predict(
 
     scores = score(test.images)
     disputed = np.zeros(len(test.labels), bool)
-    if complete:
+    if complete and described.disputed:
+        if (last := max(described.disputed)) >= len(disputed):
+            raise UserError(f"disputed: {last}, but the test set has {len(disputed):,} images")
         disputed[list(described.disputed)] = True
     (part,) = data.subset(test, (min(evaluate.corrupted_size, len(test.labels)),), seed=0)
     return Predicted(

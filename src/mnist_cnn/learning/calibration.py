@@ -5,13 +5,13 @@ Probabilities are divided by a temperature before the softmax (Guo et al. 2017, 
 An image is unfamiliar if the layers of the network respond to it unlike they do to training images:
 by the Mahalanobis distance in one Gaussian of their responses (after Lee et al. 2018, arXiv
 1807.03888, who have one for each class). A response is the mean and the standard deviation of each
-channel of a convolution, or an output of a linear layer. Temperature and threshold are those of one
-network, so an ensemble responds with its first member.
+channel of a convolution, or an output of a linear layer. The threshold is that of one network, so
+an ensemble responds with its first member.
 """
 
 from typing import Any, NamedTuple, Self
 
-from mnist_cnn.learning.data import Examples
+from mnist_cnn.learning.data import Examples, stratified_order
 from mnist_cnn.learning.ensemble import first
 from mnist_cnn.networks import Classifier
 
@@ -31,7 +31,7 @@ class Detector(NamedTuple):
     """`float32 (d, d)`; turns differences from the mean into independent values of variance 1."""
 
     def distances(self, responses: Tensor) -> Tensor:
-        """Distances `(n,)` of responses `(n, d)`; their root mean square is 1 in the training."""
+        """Distances `(n,)` of responses `(n, d)`; about 1 in the fit."""
         return ((responses - self.mean) @ self.whitening.T).square().mean(1).sqrt()
 
 
@@ -108,22 +108,32 @@ def predict(network: Classifier, calibration: Calibration | None, images: Tensor
 
 
 @torch.no_grad()
-def fit_detector(network: Classifier, images: Tensor) -> Detector:
-    """The Gaussian of the responses to images `(n, channels, height, width)`.
+def fit_detector(network: Classifier, examples: Examples) -> Detector:
+    """The Gaussian of the responses to examples; to `MOST` of them, of all classes.
 
-    The first `MOST` of them are enough for the few hundred responses of a network.
+    With few examples for the number of responses, the distances of new images would be far larger
+    than those of these. So correlations are shrunk by as much as the two numbers ask for (Chen et
+    al. 2010, oracle approximating shrinkage).
     """
     network.eval()
-    batches = images[:MOST].split(BATCH)
+    chosen = stratified_order(examples.labels.cpu(), seed=0)[:MOST].to(examples.labels.device)
+    batches = examples.images[chosen].split(BATCH)
     responses = torch.cat([respond(network, batch)[1].double() for batch in batches])
     mean = responses.mean(0)
     covariance = (responses - mean).T @ (responses - mean) / len(responses)
-    # The correlations of scaled responses, with a little noise: a response can be constant, or
-    # follow from others.
     scale = covariance.diagonal().clamp(min=1e-12).sqrt()
-    correlation = covariance / scale.outer(scale) + 1e-4 * torch.eye(len(scale)).to(scale)
+    correlation = _shrink(covariance / scale.outer(scale), len(responses))
     whitening = torch.linalg.inv(torch.linalg.cholesky(correlation)) / scale
     return Detector(mean.float(), whitening.float())
+
+
+def _shrink(correlation: Tensor, count: int) -> Tensor:
+    """The correlations of so many examples, shrunk towards the identity matrix."""
+    size = len(correlation)
+    correlation = correlation.fill_diagonal_(1)  # that of a constant response is 0
+    square = correlation.square().mean()
+    amount = ((square + 1) / ((count + 1) * (square - 1 / size)).clamp(min=1e-12)).clamp(max=1)
+    return (1 - amount) * correlation + amount * torch.eye(size).to(correlation)
 
 
 @torch.no_grad()

@@ -97,8 +97,11 @@ def load(path: Path) -> Model:
         content = _upgrade(content, version)
         name, dataset = content["network"], Metadata.model_validate(content["dataset"])
         config = networks.config(name).model_validate(content["config"])
-        members = range(content.get("ensemble", 1))
-        model = ensemble.combine([networks.build(name, config, dataset.form) for _ in members])
+        number = content.get("ensemble", 1)
+        if type(number) is not int or not 1 <= number <= len(content["state_dict"]):
+            raise ValueError(f"an ensemble of {number!r} networks")
+        members = [networks.build(name, config, dataset.form) for _ in range(number)]
+        model = ensemble.combine(members)
         model.load_state_dict(content["state_dict"])
         calibration = content["calibration"] and Calibration.of(content["calibration"])
         if calibration:

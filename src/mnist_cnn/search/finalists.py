@@ -233,7 +233,7 @@ def calibrate(
     """
     found = []
     for network in trained:
-        detector = calibration.fit_detector(network, train.images)
+        detector = calibration.fit_detector(network, train)
         threshold = calibration.fit_threshold(network, detector, validation.images, rejected)
         found.append((calibration.fit_temperature(network, validation), threshold))
     means = [sum(values) / len(found) for values in zip(*found, strict=True)]

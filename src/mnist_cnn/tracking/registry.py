@@ -37,8 +37,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _DESCRIPTION = (
     "Classifies the {subject} in an image. A new version becomes `champion` if its finalist has a "
     "higher accuracy on the validation set than that of the champion, by McNemar's exact test, or "
-    "by Fisher's if their validation sets differ. Else it becomes `challenger`. Test results "
-    "decide nothing. Identical weights are registered once."
+    "by Fisher's if their validation images or numbers of seeds differ. Else it becomes "
+    "`challenger`. Test results decide nothing. Identical weights are registered once."
 )
 
 # MLflow's error codes for a model, version or alias that does not exist or is not valid.
@@ -93,7 +93,7 @@ def register(
     Args:
         run: the open run of the training.
         dataset: that of the model.
-        model: takes pixel values `(n, 1, height, width)`, returns logits `(n, classes)`.
+        model: from pixel values `(n, channels, height, width)`; in the pipeline a `Calibrated`.
         path: its `.pth`, whose content identifies the model.
         example: pixel values `uint8` of two images or more.
         predictions: the file with the finalist's validation predictions; logged to the run of the
