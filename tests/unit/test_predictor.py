@@ -107,7 +107,7 @@ def test_a_model_knows_its_data_set(dataset):
 
 
 def test_a_missing_model_is_an_error():
-    with pytest.raises(UserError, match=f"^{DEFAULT_MODEL}: missing; `make repro` "):
+    with pytest.raises(UserError, match=f"^{DEFAULT_MODEL}: missing; restore it by `git "):
         predictor.load(DEFAULT_MODEL)
     with pytest.raises(UserError, match=r"^other\.pth: missing$"):
         predictor.load("other.pth")

@@ -129,7 +129,7 @@ def load(name: str) -> Predictor:
     Raises `UserError` if there is no such model.
     """
     if name == DEFAULT_MODEL and not Path(name).exists():
-        raise UserError(f"{name}: missing; `make repro` in the root of the project creates it")
+        raise UserError(f"{name}: missing; restore it by `git checkout {name}`, or `make repro`")
     if name.endswith(".pth"):
         return Predictor(*model.load(Path(name)))
     # MLflow takes seconds to import, and a file does not need it.
