@@ -10,5 +10,6 @@ USER user
 WORKDIR /home/user/mnist-cnn
 COPY --chown=user . .
 RUN make setup
+ENV PATH=/home/user/mnist-cnn/.venv/bin:$PATH
 
 CMD ["make", "repro"]
