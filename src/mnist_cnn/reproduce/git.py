@@ -8,6 +8,9 @@ from tempfile import TemporaryDirectory
 
 from mnist_cnn import console
 
+RESULTS = ("dvc.lock", "models/best_model.pth", "reports")
+"""What running stages write that is in git."""
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -25,8 +28,7 @@ class Commit:
 
 def current_commit() -> Commit | None:
     """The commit of the current folder, or None, with a warning, if git does not give it."""
-    # Running stages change these.
-    paths = ("--", ".", ":!dvc.lock", ":!models", ":!reports")
+    paths = ("--", ".", *(f":!{result}" for result in RESULTS))
     try:
         revision = _git("rev-parse", "HEAD").decode().strip()
         changes = _git("status", "--porcelain", *paths)

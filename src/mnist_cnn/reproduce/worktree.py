@@ -16,7 +16,7 @@ from mnist_cnn import yaml_files
 from mnist_cnn.datasets import arrays
 from mnist_cnn.errors import UserError
 from mnist_cnn.learning import arithmetic
-from mnist_cnn.reproduce.git import Commit
+from mnist_cnn.reproduce.git import RESULTS, Commit
 from mnist_cnn.reproduce.provenance import Inputs, md5_path, param
 
 # Environment variables about this clone, which must not reach the worktree.
@@ -27,9 +27,6 @@ _CLONE_VARIABLES = (
 
 # Inputs that come from git. Stages make the others.
 _SOURCES = ("src/", "datasets/", "requirements/", "params.yaml")
-
-# Results in git, beside `dvc.lock`.
-_RESULTS = ("reports", "models/best_model.pth")
 
 _TOOLS = {
     # Without hooks: those of DVC would check out what is to be computed.
@@ -88,14 +85,13 @@ def restore(folder: Path, inputs: Sequence[Inputs]) -> None:
     _run("dvc", "config", "--local", "cache.dir", cache, folder=folder)
     here = Path("dvc.lock")
     if here.exists() and _has_inputs(here.read_text(), inputs):
-        shutil.copy2(here, folder)
-        for name in _RESULTS:
+        for name in RESULTS:
             if Path(name).is_dir():
                 shutil.copytree(name, folder / name, dirs_exist_ok=True)
             elif Path(name).exists():
                 shutil.copy2(name, folder / name)
     elif commit := _latest_record(inputs):
-        for path in ("dvc.lock", *_RESULTS):
+        for path in RESULTS:
             _run("git", "checkout", commit, "--", path, folder=folder, check=False)
     # Fails if the cache lacks a file, after it has restored the others.
     _run("dvc", "checkout", "--quiet", folder=folder, check=False)
