@@ -95,7 +95,7 @@ compare: $(READY) ## show how the results differ from those of the commit REV (H
 	@echo "These are all differences from the results of $(REV)."
 
 test: data ## run the tests, except those of `chaos`
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: data ## run the tests that start no process
 	$(BIN)/python -m pytest tests/unit

@@ -52,13 +52,13 @@ def artifact_location() -> str | None:
         return None
     if file := sqlite_file(uri):
         return str(file.parent / "mlruns")
-    try:
-        return os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
-    except KeyError:
+    place = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+    if not place:
         raise UserError(
             "MLFLOW_TRACKING_URI names a database; name a folder or bucket for its artifacts in "
             "MLFLOW_DEFAULT_ARTIFACT_ROOT"
-        ) from None
+        )
+    return place if re.match(r"\w+:", place) else str(root() / place)
 
 
 def study_storage() -> str:

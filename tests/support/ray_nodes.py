@@ -79,10 +79,18 @@ class RayCluster:
         self._start(self.head, address, 0, *options)
         self.environment["RAY_ADDRESS"] = self.address
 
-    def add_node(self, **variables: str) -> str:
-        """Start a node, with additional environment variables; return its name."""
+    def add_node(self, cpuinfo: Path | None = None, **variables: str) -> str:
+        """Start a node; return its name.
+
+        Args:
+            cpuinfo: a file that the node finds in place of Linux's.
+            variables: additional environment variables.
+        """
         host, address = self.network.add_host()
-        self._start(host, address, 1, f"--address={self.address}", **variables)
+        # `ip netns exec` gives each command mounts of its own.
+        mount = f"mount --bind {cpuinfo} /proc/cpuinfo && " if cpuinfo else ""
+        shell = ["sh", "-c", f'{mount}exec "$0" "$@"']
+        self._start(host, address, 1, f"--address={self.address}", shell=shell, **variables)
         return host
 
     def start(self, *command: str, **options) -> subprocess.Popen:
@@ -95,8 +103,8 @@ class RayCluster:
             **{"env": self.environment} | options,
         )
 
-    def _start(self, host: str, address: str, cores: int, *options: str, **variables: str) -> None:
-        command = ["ip", "netns", "exec", host, str(RAY), "start", *options]
+    def _start(self, host, address, cores, *options, shell=(), **variables) -> None:
+        command = ["ip", "netns", "exec", host, *shell, str(RAY), "start", *options]
         settings = [f"--node-ip-address={address}", f"--num-cpus={cores}"]
         memory = ["--object-store-memory=100000000"]
         done = subprocess.run(

@@ -2,9 +2,10 @@
 
 import os
 import signal
+import time
 from concurrent.futures import Executor, Future
 
-from mnist_cnn.learning.training import Epoch
+from mnist_cnn.learning.training import Epoch, derive_seed
 from mnist_cnn.search.params import Tune
 from mnist_cnn.search.study import open_study, search
 
@@ -64,6 +65,14 @@ def bowl_with_one_more_kill(hyperparameters, seed, epochs, checkpoint):
         first.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     yield from bowl_with_kills(hyperparameters, seed, epochs, checkpoint)
+
+
+def bowl_that_ends_its_node(hyperparameters, seed, epochs, checkpoint):
+    """The same objective, which in the first trial kills the Ray node that runs it."""
+    if seed == derive_seed(TUNE["seed"], 0, 1):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    yield from bowl(hyperparameters, seed, epochs, checkpoint)
 
 
 def bowl_without_memory(hyperparameters, seed, epochs, checkpoint):

@@ -70,7 +70,7 @@ ONLY_IN = {
         *("inference.demo_page", "inference.preprocessing"),
     },
     "pypi_simple": {"datasets.idx_sources"},
-    "ray": {"search.cluster"},
+    "ray": {"search.cluster", "search.node"},
     "requests": {"datasets.idx_sources"},
     "ruamel": {"yaml_files"},
     "skimage": {"evaluation.corruptions", "inference.marks", "inference.preprocessing"},

@@ -77,6 +77,9 @@ def test_clones_that_share_a_database_share_its_artifacts(monkeypatch):
         stores.artifact_location()
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://bucket")
     assert stores.artifact_location() == "s3://bucket"
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "shared/artifacts")
+    monkeypatch.setenv("DVC_ROOT", "/project")
+    assert stores.artifact_location() == "/project/shared/artifacts"
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "/srv/mlruns", "file:///srv/mlruns"])

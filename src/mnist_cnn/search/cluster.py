@@ -2,14 +2,14 @@
 
 import logging
 import os
+import pickle
 import signal
 import socket
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -19,14 +19,15 @@ from mnist_cnn import console
 from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.learning import arithmetic
-from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search import executors
+from mnist_cnn.search.node import Machine, Refusal, Work, run_on_node
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
 import ray
 import torch
 from ray.exceptions import (
     NodeDiedError,
+    ObjectLostError,
     OutOfMemoryError,
     RayError,
     RayTaskError,
@@ -34,9 +35,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-Machine = Callable[[torch.device], Mapping[str, str]]
-"""Describes what the calling process has to compute with on a device. Processes with the same
-description compute the same results."""
+_LOSSES = 2
+"""So many nodes in a row may be lost with a trial before its next epoch ends."""
 
 
 @contextmanager
@@ -78,8 +78,11 @@ def connect(
         raise UserError(f"Ray at {address or 'this machine'}: {cause}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces it
     cluster = Cluster(workers, threads, device, machine)
-    if not _nodes(threads):
-        console.warn(f"no node of the Ray cluster has room for a trial (CPUs: {threads}); waiting")
+    if not cluster.nodes():
+        gpus = ", GPUs: 1" if device.type == "cuda" else ""
+        console.warn(
+            f"no node of the Ray cluster has room for a trial (CPUs: {threads}{gpus}); waiting"
+        )
     try:
         yield cluster
     finally:
@@ -92,15 +95,6 @@ def _check_answer(address: str) -> None:
     parts = urlsplit(address if "://" in address else f"//{address}")
     if parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), timeout=10).close()
-
-
-def _nodes(cores: int) -> set[str]:
-    """The ids of the nodes of the cluster that have so many cores."""
-    return {
-        node["NodeID"]
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0) >= cores
-    }
 
 
 def _environment(device: torch.device) -> dict[str, str]:
@@ -120,11 +114,11 @@ class Cluster:
         self, workers: int | None, threads: int, device: torch.device, machine: Machine
     ) -> None:
         self._threads = ThreadPoolExecutor(workers or 1000)  # by default Ray sets the limit
-        self._cores, self._device = threads, device
-        self._machine, self._expected = machine, dict(machine(device))
-        self._objectives: dict[ObjectiveFunction, _Shared] = {}
+        self._room = {"CPU": threads, "GPU": int(device.type == "cuda")}
+        self._device, self._machine, self._expected = device, machine, dict(machine(device))
+        self._objectives: dict[ObjectiveFunction, ray.ObjectRef[ObjectiveFunction]] = {}
         self._refused: set[str] = set()
-        self._running: set[ray.ObjectRefGenerator[bytes | Trial | _Refusal]] = set()
+        self._running: set[ray.ObjectRefGenerator[bytes | Trial | Refusal]] = set()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -135,8 +129,17 @@ class Cluster:
         `UserError` if no node can run it.
         """
         if task.objective not in self._objectives:
-            self._objectives[task.objective] = _Shared(ray.put(task.objective))
+            self._objectives[task.objective] = ray.put(task.objective)
         return self._threads.submit(self._run, task)
+
+    def nodes(self) -> set[str]:
+        """The ids of the nodes that are large enough for a trial."""
+        return {
+            node["NodeID"]
+            for node in ray.nodes()
+            if node["Alive"]
+            and all(node["Resources"].get(name, 0) >= size for name, size in self._room.items())
+        }
 
     def close(self) -> None:
         """Cancel what runs."""
@@ -147,106 +150,60 @@ class Cluster:
         self._threads.shutdown(cancel_futures=True)
 
     def _run(self, task: Task) -> Trial:
+        losses = 0
         while True:
             try:
                 for step in self._steps(task):
                     if isinstance(step, Trial):
                         return step
-                    if isinstance(step, _Refusal):
+                    if isinstance(step, Refusal):
                         self._refuse(step)
                     elif task.checkpoint:
                         write_bytes(task.checkpoint, step)
-            except NodeDiedError:
+                        losses = 0
+            except (NodeDiedError, ObjectLostError) as error:
+                losses += 1
+                if losses == _LOSSES:  # perhaps by what the trial does
+                    raise BrokenExecutor(str(error)) from error
                 console.warn(f"a node was lost; trial {task.number} continues on another")
             except (WorkerCrashedError, OutOfMemoryError, TaskCancelledError) as error:
                 raise BrokenExecutor(str(error)) from error
-            except RayTaskError as error:
-                raise error.cause from None
             except RayError as error:
                 raise UserError(f"Ray: {error}; run the same command to continue") from error
 
-    def _steps(self, task: Task) -> Iterator["bytes | Trial | _Refusal"]:
-        """Run a task on some node, from its last checkpoint."""
+    def _steps(self, task: Task) -> Iterator[bytes | Trial | Refusal]:
+        """Run a task on some node, from its last checkpoint. Raises what it raises there."""
         path = task.checkpoint
         state = path.read_bytes() if path and path.exists() else None
         others = ",".join(sorted(self._refused))
-        run = _run_task.options(
-            num_cpus=self._cores,
-            num_gpus=int(self._device.type == "cuda"),
+        run = run_on_node.options(
+            num_cpus=self._room["CPU"],
+            num_gpus=self._room["GPU"],
             label_selector={"ray.io/node-id": f"!in({others})"} if others else None,
         )
-        task = replace(task, objective=self._objectives[task.objective])
+        alone = replace(task, objective=cast(ObjectiveFunction, None))
+        work = pickle.dumps(Work(alone, self._device, self._machine, self._expected))
+        objective = self._objectives[task.objective]
         with self._lock:
             if self._closed:
                 raise TaskCancelledError
-            reference = run.remote(task, state, self._device, self._machine, self._expected)
-            steps = cast("ray.ObjectRefGenerator[bytes | Trial | _Refusal]", reference)
+            reference = run.remote(work, [objective], state, arithmetic.is_portable())
+            steps = cast("ray.ObjectRefGenerator[bytes | Trial | Refusal]", reference)
             self._running.add(steps)
         try:
             for step in steps:
                 yield ray.get(step)
+        except RayTaskError as error:
+            raise error.cause from None
         finally:
             with self._lock:
                 self._running.discard(steps)
 
-    def _refuse(self, refusal: "_Refusal") -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Use a node no more. Raises `UserError` if none is left."""
         with self._lock:
             if refusal.node not in self._refused:
                 self._refused.add(refusal.node)
                 console.warn(f"node {refusal.address} is not used: {refusal.reason}")
-        if _nodes(self._cores) <= self._refused:
+        if self.nodes() <= self._refused:
             raise UserError(f"no node of the Ray cluster can be used: {refusal.reason}")
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """An objective in Ray's object store, from where each node takes it once."""
-
-    reference: "ray.ObjectRef[ObjectiveFunction]"
-
-    def __call__(self, *args: Any) -> Iterator[Epoch]:
-        return ray.get(self.reference)(*args)
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    """Why a node does not run a task."""
-
-    node: str
-    address: str
-    reason: str
-
-
-# Not repeated by Ray, which would begin without the checkpoint.
-@ray.remote(num_returns="streaming", max_retries=0)
-def _run_task(
-    task: Task,
-    state: bytes | None,
-    device: torch.device,
-    machine: Machine,
-    expected: Mapping[str, str],
-) -> Iterator[bytes | Trial | _Refusal]:
-    """Run a task on a node: yield the state after each epoch, then the trial."""
-    found = machine(device)
-    if found != expected:
-        node = ray.get_runtime_context().get_node_id()
-        yield _Refusal(node, ray.util.get_node_ip_address(), _difference(found, expected))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "checkpoint.pt" if task.checkpoint else None
-        if checkpoint and state:
-            write_bytes(checkpoint, state)
-        for step in replace(task, checkpoint=checkpoint).run():
-            if isinstance(step, Trial):
-                yield step
-            elif checkpoint and checkpoint.exists():
-                yield checkpoint.read_bytes()
-
-
-def _difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
-    return ", ".join(
-        f"{name} {found.get(name)} in place of {expected.get(name)}"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    )

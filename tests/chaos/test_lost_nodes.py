@@ -1,0 +1,34 @@
+"""A trial that ends every node on which it runs does not end the search."""
+
+import sys
+
+from ray_nodes import ray_cluster
+
+SEARCH = """
+import torch
+from mnist_cnn.reproduce import provenance
+from mnist_cnn.search.cluster import connect
+from studies import bowl_that_ends_its_node, make_tune, run_search
+
+with connect(None, 1, torch.device("cpu"), provenance.machine) as executor:
+    for trial in run_search(make_tune(trials=2, lag=1), bowl_that_ends_its_node, executor=executor):
+        print(trial.number, trial.state, trial.cause)
+"""
+
+
+def test_a_trial_that_ends_its_nodes_fails_and_the_search_goes_on():
+    with ray_cluster() as cluster:
+        for _ in range(5):
+            cluster.add_node()
+        search = cluster.start(sys.executable, "-c", SEARCH)
+        output, _ = search.communicate(timeout=600)
+
+    # Ray prints the log of a dead node in between.
+    own = ("a node was lost", "0 ", "1 ", "Traceback", "error")
+    lost = "a node was lost; trial 0 continues on another"
+    assert [line for line in output.splitlines() if line.startswith(own)] == [
+        lost,
+        lost,
+        "0 failed its process was killed, as happens when memory runs out",
+        "1 complete ",
+    ]
