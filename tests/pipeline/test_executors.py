@@ -9,11 +9,13 @@ import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 
+from mnist_cnn.errors import UserError
 from mnist_cnn.learning import data
-from mnist_cnn.search.executors import process_pool
+from mnist_cnn.search.executors import gpus, process_pool
 from mnist_cnn.search.summary import trials_table
 
 import pytest
+import torch
 from clone import ROOT
 from small_networks import objective
 from studies import (
@@ -91,16 +93,25 @@ def visible_gpu():
 
 
 @pytest.mark.parametrize(
-    ("visible", "gpus", "expected"),
+    ("visible", "number", "expected"),
     [(None, 0, {None}), (None, 2, {"0", "1"}), ("4,7", 2, {"4", "7"})],
     ids=["none", "two", "two of more"],
 )
-def test_processes_share_the_gpus(monkeypatch, visible, gpus, expected):
+def test_processes_share_the_gpus(monkeypatch, visible, number, expected):
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with process_pool(2, gpus) as executor:
+    with process_pool(2, number) as executor:
         tasks = [executor.submit(visible_gpu) for _ in range(8)]
         assert {task.result() for task in tasks} == expected
+
+
+def test_gpus_of_several_models_are_refused(monkeypatch):
+    """No machine here has them, so PyTorch's answers are replaced."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", ["A100", "H200", "A100"].__getitem__)
+    assert gpus(torch.device("cpu")) == 0
+    with pytest.raises(UserError, match=r"several models \(A100, H200\).*CUDA_VISIBLE_DEVICES"):
+        gpus(torch.device("cuda"))
 
 
 def test_an_error_in_the_block_terminates_the_processes_at_once():

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import mnist_cnn
+from mnist_cnn.errors import UserError
 
 import torch
 from joblib import cpu_count
@@ -32,8 +33,20 @@ _GPU_MEMORY = 2**30
 
 
 def gpus(device: torch.device) -> int:
-    """How many GPUs trials on this device can use; 0 for a CPU."""
-    return torch.cuda.device_count() if device.type == "cuda" else 0
+    """How many GPUs trials on this device can use; 0 for a CPU.
+
+    Raises `UserError` if they are of several models, which compute other bytes.
+    """
+    if device.type != "cuda":
+        return 0
+    count = torch.cuda.device_count()
+    models = {torch.cuda.get_device_name(gpu) for gpu in range(count)}
+    if len(models) > 1:
+        raise UserError(
+            f"GPUs of several models ({', '.join(sorted(models))}) compute other bytes; name those "
+            "of one model in CUDA_VISIBLE_DEVICES"
+        )
+    return count
 
 
 def default_size(threads: int, device: torch.device) -> int:
