@@ -177,6 +177,7 @@ def weights(flat, real_train):
         ("schedule", "cosine"),
         ("schedule", "one_cycle"),
         ("augmentation", "none"),
+        ("augmentation", "photometric"),
         ("batch_size", 20),
         ("rotation", 20.0),
         ("translation", 0.2),

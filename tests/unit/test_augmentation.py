@@ -3,7 +3,7 @@
 from functools import partial
 
 from mnist_cnn.learning import data
-from mnist_cnn.learning.augmentation import AUGMENTATIONS, Affine, FlipCrop
+from mnist_cnn.learning.augmentation import AUGMENTATIONS, Affine, FlipCrop, Photometric
 
 import numpy as np
 import pytest
@@ -210,6 +210,54 @@ def test_every_augmentation_takes_any_channels_and_is_decided_by_the_generator(n
     assert (augmented[0].dtype, augmented[0].shape) == (torch.float32, images.shape)
     assert augmented[0].min() >= 0
     assert augmented[0].max() <= 255.001
+
+
+def photometric(images, seed=0, **strengths):
+    """Images with the strengths that are given, and no other change."""
+    none = {"rotation": 0, "translation": 0, "blur": 0, "levels": 0, "noise": 0}
+    torch.manual_seed(seed)
+    return Photometric(**none | strengths)(images)
+
+
+def test_a_photometric_augmentation_begins_with_the_affine_one(images):
+    assert torch.equal(photometric(images), images.float())
+    moved = photometric(images, rotation=10, translation=0.1)
+    torch.manual_seed(0)
+    assert torch.equal(moved, augment(images, rotation=10, translation=0.1))
+
+
+def test_blur_widens_an_image_by_a_uniform_amount_and_keeps_its_mass():
+    blurred = photometric(dots(), blur=0.8)
+    mass = blurred.sum((1, 2, 3))
+    variance = (blurred.sum((1, 2)) * POSITIONS**2).sum(1) / mass
+    before = (dots()[0, 0].sum(0) * POSITIONS**2).sum() / dots()[0].sum()
+
+    torch.testing.assert_close(mass, dots().sum((1, 2, 3)))
+    # The whole filter, of two steps with the weights 1 4 6 4 1, has a variance of 2.
+    assert kstest((variance - before).numpy(), "uniform", (0, 1.6)).pvalue > 0.001
+
+
+def test_levels_of_black_and_white_are_uniform_and_a_fifth_apart_at_least():
+    images = torch.tensor([0.0, 255.0]).expand(4000, 1, 1, 2)
+    black, white = (photometric(images, levels=0.6) / 255).view(4000, 2).unbind(1)
+
+    assert kstest(black.numpy(), "uniform", (0, 0.6)).pvalue > 0.001
+    assert (white - black).min() == pytest.approx(0.2)
+    apart = white - black > 0.2001
+    assert white[apart].min() >= 0.4
+    assert kstest(white[black < 0.1].numpy(), "uniform", (0.4, 0.6)).pvalue > 0.001
+
+
+def test_noise_is_uniform_and_of_another_strength_in_each_image():
+    grey = torch.full((1000, 1, 20, 20), 127.5)
+    noise = (photometric(grey, noise=0.4).view(1000, 400) - 127.5) / 255
+
+    strengths = noise.abs().amax(1)
+    assert kstest(strengths.numpy(), "uniform", (0, 0.4)).pvalue > 0.001
+    assert (
+        kstest((noise / strengths[:, None])[:9].flatten().numpy(), "uniform", (-1, 2)).pvalue
+        > 0.001
+    )
 
 
 def test_a_flip_exchanges_left_and_right_in_about_half_of_the_images():

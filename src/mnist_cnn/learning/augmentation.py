@@ -90,6 +90,41 @@ class Affine(Augmentation):
         return images.masked_fill(cut, 0)
 
 
+class Photometric(Affine):
+    """Affine, and then what a camera does: blur, other levels of black and white, noise.
+
+    The strength of each is uniform for each image, from none to the given one.
+    """
+
+    blur: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """How much of the image may be replaced by a blurred one."""
+    levels: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """How far black may rise and white may fall, as a fraction of the range. They stay at least
+    0.2 apart."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The largest noise, as a fraction of the range; it is uniform in ±noise for each pixel."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See `Augmentation`."""
+        images = super().__call__(images)
+        blur, black, white, noise = torch.rand(4, len(images), 1, 1, 1, device=images.device)
+        images = torch.lerp(images, _blurred(images), self.blur * blur)
+        black, white = self.levels * black, 1 - self.levels * white
+        images = 255 * black + (white - black).clamp(min=0.2) * images
+        grain = torch.rand_like(images) * 2 - 1
+        return torch.clamp(images + 255 * self.noise * noise * grain, 0, 255)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Images blurred by the binomial filter of 5 × 5 pixels, twice."""
+    row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
+    channels = images.shape[1]
+    kernel = (row[:, None] * row).expand(channels, 1, 5, 5)
+    for _ in range(2):
+        images = F.conv2d(images, kernel, padding=2, groups=channels)
+    return images
+
+
 class FlipCrop(Augmentation):
     """For photographs: a shift by whole pixels, and left and right exchanged in half of them."""
 
@@ -119,4 +154,5 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "affine": Affine,
     "flip_crop": FlipCrop,
     "none": Identity,
+    "photometric": Photometric,
 }

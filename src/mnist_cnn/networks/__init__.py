@@ -17,6 +17,9 @@ from mnist_cnn.yaml_files import Section
 import torch
 from torch import Tensor, nn
 
+# Up to here a network is checked on the CPU: to compute on `meta` imports a compiler for seconds.
+_SMALL = 10_000_000
+
 
 class Classifier(nn.Module):
     """The base of all networks.
@@ -74,9 +77,12 @@ def build(name: str, config: Section, form: Form) -> Classifier:
 def check(name: str, config: Section, form: Form) -> None:
     """Raise `ValueError` unless the network can be built, and returns a logit for each class.
 
-    This allocates no memory and computes nothing.
+    It takes two images. One of more than `_SMALL` weights gets no memory and computes nothing.
     """
     with torch.device("meta"):
+        weights = sum(each.numel() for each in build(name, config, form).parameters())
+    device = "cpu" if weights <= _SMALL else "meta"
+    with torch.device(device), torch.random.fork_rng(devices=[]), torch.inference_mode():
         network = build(name, config, form)
         images = torch.zeros(2, form.channels, form.height, form.width, dtype=torch.uint8)
         try:
