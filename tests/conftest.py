@@ -1,13 +1,15 @@
 """Fixtures of all tests."""
 
 import json
+import os
 import signal
 
 from mnist_cnn.learning import data
 
 import pytest
-from clone import ROOT, make_clone
+from clone import ROOT, Clone, make_clone
 from described import mnist
+from filelock import FileLock
 from hypothesis import settings
 
 # A shell starts background processes with Ctrl-C ignored, and `nohup` ignores SIGHUP.
@@ -40,9 +42,19 @@ def published_model():
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory):
-    """A clone in which `dvc repro` has run. Tests must leave it as it is."""
-    made = make_clone(tmp_path_factory.mktemp("clone"))
-    made.output = made.run("dvc", "repro").stdout
+    """A clone in which `dvc repro` has run. Tests must leave it as it is.
+
+    All processes of pytest-xdist share it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "clone.lock"):
+        output = folder / "output"
+        if not output.exists():
+            output.write_text(make_clone(folder / "clone").run("dvc", "repro").stdout)
+    made = Clone(folder / "clone")
+    made.output = output.read_text()
     return made
 
 

@@ -1,7 +1,10 @@
-"""A trial that ends every node on which it runs does not end the search."""
+"""Trials on a Ray cluster whose nodes, or whose first process, are killed."""
 
 import sys
 
+import psutil
+import pytest
+from clone import make_clone, read_until, same_results_and_runs
 from ray_nodes import ray_cluster
 
 SEARCH = """
@@ -16,12 +19,33 @@ with connect(None, 1, torch.device("cpu"), provenance.machine) as executor:
 """
 
 
-def test_a_trial_that_ends_its_nodes_fails_and_the_search_goes_on():
-    with ray_cluster() as cluster:
-        for _ in range(5):
-            cluster.add_node()
-        search = cluster.start(sys.executable, "-c", SEARCH)
-        output, _ = search.communicate(timeout=600)
+@pytest.fixture
+def cluster():
+    with ray_cluster() as started:
+        yield started
+
+
+def test_a_killed_stage_continues_on_two_nodes_with_the_same_results(cluster, clone, tmp_path):
+    for _ in range(2):
+        cluster.add_node()
+    killed = make_clone(tmp_path)
+    killed.environment |= cluster.environment | {"TUNE_EXECUTOR": "ray"}
+    at_head = ("ip", "netns", "exec", cluster.head)
+    process = killed.start(*at_head, "dvc", "repro", "tune")
+    read_until(process, "trial   0: ")
+    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+        each.kill()
+    process.communicate()
+
+    killed.run(*at_head, "dvc", "repro")
+    same_results_and_runs(killed, clone)
+
+
+def test_a_trial_that_ends_its_nodes_fails_and_the_search_goes_on(cluster):
+    for _ in range(5):
+        cluster.add_node()
+    search = cluster.start(sys.executable, "-c", SEARCH)
+    output, _ = search.communicate(timeout=600)
 
     # Ray prints the log of a dead node in between.
     own = ("a node was lost", "0 ", "1 ", "Traceback", "error")

@@ -16,10 +16,9 @@ from mnist_cnn.search.cluster import connect
 from mnist_cnn.search.summary import trials_table
 
 import cluster_search
-import psutil
 import pytest
 import torch
-from clone import ROOT, make_clone, read_until, same_results_and_runs
+from clone import ROOT
 from ray_nodes import SUPPORT, ray_cluster, wait_until
 from studies import bowl_with_failures, bowl_with_kills, run_search
 
@@ -116,22 +115,6 @@ def test_a_cluster_that_does_not_answer_is_reported_in_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: Ray at 127.0.0.1:1: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_a_killed_stage_continues_on_two_nodes_with_the_same_results(cluster, clone, tmp_path):
-    for _ in range(2):
-        cluster.add_node()
-    killed = make_clone(tmp_path)
-    killed.environment |= cluster.environment | {"TUNE_EXECUTOR": "ray"}
-    at_head = ("ip", "netns", "exec", cluster.head)
-    process = killed.start(*at_head, "dvc", "repro", "tune")
-    read_until(process, "trial   0: ")
-    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
-        each.kill()
-    process.communicate()
-
-    killed.run(*at_head, "dvc", "repro")
-    same_results_and_runs(killed, clone)
 
 
 def test_a_trial_that_kills_its_worker_twice_fails(monkeypatch):

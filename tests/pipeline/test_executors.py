@@ -47,27 +47,27 @@ import mnist_cnn
 from mnist_cnn import console
 from mnist_cnn.search.executors import process_pool
 
-def where():
-    return mnist_cnn.__file__
+print("imported")
 
 def main():
     with process_pool(1) as executor:
-        print(where(), executor.submit(where).result())
+        print(mnist_cnn.__file__)
+        print(executor.submit(eval, "__import__('mnist_cnn').__file__").result())
 
 if __name__ == "__main__":
     console.run(main)
 """
 
 
-def test_processes_use_the_package_of_their_script_and_not_that_of_the_environment(tmp_path):
-    """In a worktree and in the copy for an experiment, the two have different code."""
+def test_processes_import_the_package_beside_their_script_but_not_the_script(tmp_path):
+    """The environment has another package than a worktree, or the copy for an experiment."""
     shutil.copytree(ROOT / "src/mnist_cnn", tmp_path / "src/mnist_cnn")
     script = tmp_path / "src/where.py"
     script.write_text(WHERE)
 
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == [str(tmp_path / "src/mnist_cnn/__init__.py")] * 2
+    assert done.stdout.split() == ["imported", *[str(tmp_path / "src/mnist_cnn/__init__.py")] * 2]
 
 
 def is_running(pid):

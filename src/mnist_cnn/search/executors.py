@@ -106,7 +106,7 @@ class _RestartingPool(Executor):
         return ProcessPoolExecutor(self._size, context, _prepare_worker, (started, self._gpus))
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        with _this_package_first():
+        with _only_this_package():
             try:
                 return self._pool.submit(function, *args, **kwargs)
             except BrokenProcessPool:
@@ -118,18 +118,23 @@ class _RestartingPool(Executor):
 
 
 @contextmanager
-def _this_package_first() -> Iterator[None]:
-    """Have a process that starts now import this package.
+def _only_this_package() -> Iterator[None]:
+    """Have a process that starts now import this package, and not the script.
 
     It receives `sys.path`, from which a script has removed its folder. Without that, it would find
     the package that is installed in the environment: in a worktree or in the copy for an
-    experiment, that of another clone.
+    experiment, that of another clone. It would also run the file of `__main__`, which imports for
+    seconds what only the script needs.
     """
+    script = vars(sys.modules["__main__"])
+    file = script.pop("__file__", None)
     sys.path.insert(0, _FOLDER)
     try:
         yield
     finally:
         sys.path.remove(_FOLDER)
+        if file:
+            script["__file__"] = file
 
 
 def _prepare_worker(started: "Synchronized[int]", gpus: int) -> None:
