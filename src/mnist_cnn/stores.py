@@ -58,7 +58,7 @@ def artifact_location() -> str | None:
             "MLFLOW_TRACKING_URI names a database; name a folder or bucket for its artifacts in "
             "MLFLOW_DEFAULT_ARTIFACT_ROOT"
         )
-    return place if re.match(r"\w+:", place) else str(root() / place)
+    return place if re.match(r"[a-z][\w+.-]*:", place) else str(root() / place)
 
 
 def study_storage() -> str:

@@ -57,18 +57,18 @@ def test_a_node_is_lost_and_another_is_added_in_the_middle_of_a_search(cluster, 
 
 
 def test_a_node_that_would_compute_something_else_is_not_used(cluster, tmp_path):
-    """One has another Optuna's metadata, one no Optuna, and one the flags of an old CPU."""
+    """One has another Optuna, one a PyTorch that cannot be loaded, and one an old CPU."""
     metadata = distribution("optuna")._path
     shutil.copytree(metadata, tmp_path / "other/optuna-4.9.0.dist-info")
     content = (metadata / "METADATA").read_text()
     other = content.replace(f"\nVersion: {distribution('optuna').version}\n", "\nVersion: 4.9.0\n")
     (tmp_path / "other/optuna-4.9.0.dist-info/METADATA").write_text(other)
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none/optuna.py").write_text("raise ModuleNotFoundError('no Optuna')")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/torch.py").write_text("raise OSError('libcudart.so.13: not found')")
     cpuinfo = Path("/proc/cpuinfo").read_text().replace(" avx2 ", " ")
     (tmp_path / "cpuinfo").write_text(re.sub("model name.*", "model name\t: Old CPU", cpuinfo))
     cluster.add_node(PYTHONPATH=f"{tmp_path / 'other'}:{SUPPORT}")
-    cluster.add_node(PYTHONPATH=f"{tmp_path / 'none'}:{SUPPORT}")
+    cluster.add_node(PYTHONPATH=f"{tmp_path / 'broken'}:{SUPPORT}")
     cluster.add_node(cpuinfo=tmp_path / "cpuinfo")
 
     search = start_search(cluster, tmp_path / "epochs.log")
@@ -77,7 +77,7 @@ def test_a_node_that_would_compute_something_else_is_not_used(cluster, tmp_path)
     assert search.returncode == 1
     assert sorted(refused) == [
         f"node 10.99.0.2 is not used: optuna 4.9.0 in place of {distribution('optuna').version}",
-        "node 10.99.0.3 is not used: no Optuna",
+        "node 10.99.0.3 is not used: OSError: libcudart.so.13: not found",
         "node 10.99.0.4 is not used: Old CPU is not an x86-64 CPU with AVX2 and FMA",
     ]
     assert error.startswith("error: no node of the Ray cluster can be used: ")

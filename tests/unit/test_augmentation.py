@@ -239,6 +239,8 @@ def test_blur_widens_an_image_by_a_uniform_amount_and_keeps_its_mass():
 
 def test_levels_of_black_and_white_are_uniform_and_a_fifth_apart_at_least():
     images = torch.tensor([0.0, 255.0]).expand(4000, 1, 1, 2)
+    black, white = (photometric(images, levels=0.8) / 255).view(4000, 2).unbind(1)
+    assert (white - black).min() == pytest.approx(0.2)
     black, white = (photometric(images, levels=0.6) / 255).view(4000, 2).unbind(1)
 
     assert kstest(black.numpy(), "uniform", (0, 0.6)).pvalue > 0.001

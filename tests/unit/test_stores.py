@@ -75,8 +75,9 @@ def test_clones_that_share_a_database_share_its_artifacts(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://host/mlflow")
     with pytest.raises(UserError, match="bucket for its artifacts in MLFLOW_DEFAULT_ARTIFACT_ROOT"):
         stores.artifact_location()
-    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://bucket")
-    assert stores.artifact_location() == "s3://bucket"
+    for place in ("s3://bucket", "mlflow-artifacts:/runs"):
+        monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", place)
+        assert stores.artifact_location() == place
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "shared/artifacts")
     monkeypatch.setenv("DVC_ROOT", "/project")
     assert stores.artifact_location() == "/project/shared/artifacts"

@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
-from mnist_cnn import console
-
 Arithmetic = Literal["portable", "native"]
 """`native` means the fastest kernels for the CPU; their results differ between CPUs."""
 
@@ -56,6 +54,8 @@ def restart_with(arithmetic: Arithmetic) -> None:
         environment = environment_without_arithmetic() | {VARIABLE: arithmetic}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
     if arithmetic == "portable" and not is_supported():
+        from mnist_cnn import console  # noqa: PLC0415 - a node of a cluster may lack `tqdm`
+
         console.warn(
             f"{cpu()}: not an x86-64 CPU with AVX2 and FMA, so results may differ from those of "
             "other CPUs"

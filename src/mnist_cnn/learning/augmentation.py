@@ -98,7 +98,7 @@ class Photometric(Affine):
 
     blur: Annotated[float, Field(ge=0, le=1)] = 1.0
     """How much of the image may be replaced by a blurred one."""
-    levels: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    levels: Annotated[float, Field(ge=0, le=0.8)] = 0.6
     """How far black may rise and white may fall, as a fraction of the range. They stay at least
     0.2 apart."""
     noise: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -17,8 +17,9 @@ from mnist_cnn.yaml_files import Section
 import torch
 from torch import Tensor, nn
 
-# Up to here a network is checked on the CPU: to compute on `meta` imports a compiler for seconds.
-_SMALL = 10_000_000
+# Smaller networks are checked on the CPU: to compute on `meta` imports a compiler for seconds.
+_MOST_WEIGHTS = 10_000_000
+_MOST_PIXELS = 100_000
 
 
 class Classifier(nn.Module):
@@ -77,11 +78,14 @@ def build(name: str, config: Section, form: Form) -> Classifier:
 def check(name: str, config: Section, form: Form) -> None:
     """Raise `ValueError` unless the network can be built, and returns a logit for each class.
 
-    It takes two images. One of more than `_SMALL` weights gets no memory and computes nothing.
+    It takes two images. A large network, or one for large images, gets no memory and computes
+    nothing.
     """
     with torch.device("meta"):
         weights = sum(each.numel() for each in build(name, config, form).parameters())
-    device = "cpu" if weights <= _SMALL else "meta"
+    pixels = form.channels * form.height * form.width
+    small = weights <= _MOST_WEIGHTS and pixels <= _MOST_PIXELS
+    device = "cpu" if small else "meta"
     with torch.device(device), torch.random.fork_rng(devices=[]), torch.inference_mode():
         network = build(name, config, form)
         images = torch.zeros(2, form.channels, form.height, form.width, dtype=torch.uint8)

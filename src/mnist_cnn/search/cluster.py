@@ -20,7 +20,7 @@ from mnist_cnn.errors import UserError
 from mnist_cnn.files import write_bytes
 from mnist_cnn.learning import arithmetic
 from mnist_cnn.search import executors
-from mnist_cnn.search.node import Machine, Refusal, Work, run_on_node
+from mnist_cnn.search.node import Machine, Refusal, Requirements, run_on_node
 from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
 
 import ray
@@ -35,8 +35,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-_LOSSES = 2
-"""So many nodes in a row may be lost with a trial before its next epoch ends."""
+_LOSSES = 4
+"""The search stops if a trial loses this many nodes and ends no epoch in between."""
 
 
 @contextmanager
@@ -56,15 +56,17 @@ def connect(
     Raises `UserError` if the cluster does not answer.
     """
     address = os.environ.get("RAY_ADDRESS")
-    cores = threads * (workers or executors.default_size(threads, device))
-    here: dict[str, Any] = {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    here: dict[str, Any] = {}
+    if not address:
+        cores = threads * (workers or executors.default_size(threads, device))
+        here = {"address": "local", "num_cpus": cores, "include_dashboard": False}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             _check_answer(address)
         ray.init(
-            **({} if address else here),
+            **here,
             runtime_env={
                 "py_modules": [str(Path(mnist_cnn.__file__).parent)],
                 "excludes": ["__pycache__"],
@@ -100,6 +102,7 @@ def _check_answer(address: str) -> None:
 def _environment(device: torch.device) -> dict[str, str]:
     """The environment variables that fix the arithmetic, and the device, of a worker."""
     own = dict(os.environ.items() - arithmetic.environment_without_arithmetic().items())
+    own[arithmetic.VARIABLE] = arithmetic.current()  # a node may have another
     return own if device.type == "cuda" else own | {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -164,8 +167,12 @@ class Cluster:
             except (NodeDiedError, ObjectLostError) as error:
                 losses += 1
                 if losses == _LOSSES:  # perhaps by what the trial does
-                    raise BrokenExecutor(str(error)) from error
-                console.warn(f"a node was lost; trial {task.number} continues on another")
+                    raise UserError(
+                        f"trial {task.number} lost {losses} nodes within one epoch; run the same "
+                        "command to continue"
+                    ) from error
+                rest = "waits for one" if self.nodes() <= self._refused else "continues on another"
+                console.warn(f"a node was lost; trial {task.number} {rest}")
             except (WorkerCrashedError, OutOfMemoryError, TaskCancelledError) as error:
                 raise BrokenExecutor(str(error)) from error
             except RayError as error:
@@ -182,12 +189,18 @@ class Cluster:
             label_selector={"ray.io/node-id": f"!in({others})"} if others else None,
         )
         alone = replace(task, objective=cast(ObjectiveFunction, None))
-        work = pickle.dumps(Work(alone, self._device, self._machine, self._expected))
+        required = Requirements(self._device, self._machine, self._expected)
         objective = self._objectives[task.objective]
         with self._lock:
             if self._closed:
                 raise TaskCancelledError
-            reference = run.remote(work, [objective], state, arithmetic.is_portable())
+            reference = run.remote(
+                pickle.dumps(required),
+                pickle.dumps(alone),
+                [objective],
+                state,
+                arithmetic.is_portable(),
+            )
             steps = cast("ray.ObjectRefGenerator[bytes | Trial | Refusal]", reference)
             self._running.add(steps)
         try:

@@ -67,7 +67,8 @@ def process_pool(size: int, gpus: int = 0) -> Iterator[Executor]:
 
     If a process dies, for example because memory runs out, all running tasks raise
     `BrokenProcessPool`; tasks submitted later run in new processes. If the block raises, the
-    processes are terminated at once.
+    processes are terminated at once. Processes do not import the script, so tasks must be functions
+    of modules.
     """
     with _RestartingPool(size, gpus) as executor:
         try:

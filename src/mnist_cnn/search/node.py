@@ -16,7 +16,7 @@ from mnist_cnn.learning import arithmetic
 import ray
 
 if TYPE_CHECKING:
-    from mnist_cnn.search.trial import ObjectiveFunction, Task, Trial
+    from mnist_cnn.search.trial import ObjectiveFunction, Trial
 
     import torch
 
@@ -26,15 +26,13 @@ description compute the same results."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """A task for any node that has the same as the machine that sends it."""
+class Requirements:
+    """What a node needs to compute the same as the machine that sends it a task."""
 
-    task: "Task"
-    """Its objective travels by itself, once to each node."""
     device: "torch.device"
     machine: Machine
     expected: Mapping[str, str]
-    """What `machine` gives where the work comes from."""
+    """What `machine` gives where the task comes from."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Refusal:
 # Not repeated by Ray, which would begin without the checkpoint.
 @ray.remote(num_returns="streaming", max_retries=0)
 def run_on_node(
-    pickled: bytes,
+    requirements: bytes,
+    task: bytes,
     objectives: "list[ray.ObjectRef[ObjectiveFunction]]",
     state: bytes | None,
     portable: bool,
@@ -57,32 +56,34 @@ def run_on_node(
     """Run a task on the node that calls this: yield the state after each epoch, then the trial.
 
     Args:
-        pickled: the `Work`.
-        objectives: the objective of the task; Ray fetches what is in a list only when asked.
+        requirements: the `Requirements`, pickled.
+        task: the `Task` without its objective, pickled.
+        objectives: its objective; Ray fetches what is in a list only when asked.
         state: the checkpoint to continue from.
-        portable: whether the work needs portable arithmetic.
+        portable: whether the task needs portable arithmetic.
     """
     # A library with portable kernels would crash on such a CPU as soon as it loads.
-    if portable and not arithmetic.is_portable():
+    if portable and not arithmetic.is_supported():
         yield _refusal(f"{arithmetic.cpu()} is not an x86-64 CPU with AVX2 and FMA")
         return
     try:
-        from mnist_cnn.search.trial import Trial  # noqa: PLC0415
+        required: Requirements = pickle.loads(requirements)  # noqa: S301
+        found = required.machine(required.device)
+    except Exception as error:
+        yield _refusal(f"{type(error).__name__}: {error}".splitlines()[0])
+        return
+    if found != required.expected:
+        yield _refusal(_difference(found, required.expected))
+        return
+    from mnist_cnn.search.trial import Task, Trial  # noqa: PLC0415
 
-        work: Work = pickle.loads(pickled)  # noqa: S301
-        objective = ray.get(objectives[0])
-        found = work.machine(work.device)
-    except ImportError as error:
-        yield _refusal(str(error))
-        return
-    if found != work.expected:
-        yield _refusal(_difference(found, work.expected))
-        return
+    alone: Task = pickle.loads(task)  # noqa: S301
+    objective = ray.get(objectives[0])
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "checkpoint.pt" if work.task.checkpoint else None
+        checkpoint = Path(folder) / "checkpoint.pt" if alone.checkpoint else None
         if checkpoint and state:
             write_bytes(checkpoint, state)
-        for step in replace(work.task, objective=objective, checkpoint=checkpoint).run():
+        for step in replace(alone, objective=objective, checkpoint=checkpoint).run():
             if isinstance(step, Trial):
                 yield step
             elif checkpoint and checkpoint.exists():
