@@ -122,7 +122,10 @@ def require_existing(uri: str, stage: str) -> None:
 def how_to_create(stage: str) -> str:
     """How to create what a stage writes into a store, also if all its files are up to date."""
     force = f"dvc repro --force --single-item {stage}"
-    return f"`make repro` creates it, or `{force}` if that has nothing to do"
+    return (
+        f"`make repro` creates it, or `{force}` if that has nothing to do; `make quick` creates "
+        "one from a part of the data"
+    )
 
 
 # SQLAlchemy can hide the password of an address, but not one in the message of a driver.

@@ -61,13 +61,13 @@ def test_what_a_lost_server_missed_is_logged_by_the_next_run(searching, tmp_path
     with mlflow_server(tmp_path, port):
         process = searching.start("python", "src/tune.py", EPOCHS="epochs.log")
         read_until(process, "trial   1: ")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert output.splitlines()[-1].startswith(f"error: MLflow's store http://127.0.0.1:{port}: ")
     trials, epochs = searching.read("reports/tune/trials.csv"), searching.read("epochs.log")
 
     with mlflow_server(tmp_path, port) as address:
-        searching.start("python", "src/tune.py", EPOCHS="epochs.log").communicate(timeout=120)
+        searching.start("python", "src/tune.py", EPOCHS="epochs.log").communicate(timeout=300)
         runs = runs_of(MlflowClient(address))
         assert sorted(name_of(run) for run in runs) == [n for n in RUNS if n != "train"]
         logged_once(MlflowClient(address), runs)

@@ -29,7 +29,7 @@ def test_the_dashboard_shows_the_trials_of_the_study(dashboard, page: Page):
 
 
 def studies(dashboard):
-    return requests.get(f"{dashboard}/api/studies", timeout=10).json()["study_summaries"]
+    return requests.get(f"{dashboard}/api/studies", timeout=60).json()["study_summaries"]
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_a_foreign_page_can_neither_read_nor_delete_a_study(dashboard, headers):
     study = f"{dashboard}/api/studies/{known[0]['study_id']}"
 
     for method in (requests.get, requests.delete):
-        assert method(study, headers=headers, timeout=10).status_code == 403
+        assert method(study, headers=headers, timeout=60).status_code == 403
     assert studies(dashboard) == known
 
 
 def test_the_port_can_be_forwarded(dashboard):
     headers = {"Host": "localhost:8081", "Origin": "http://localhost:8081"}
-    assert requests.get(f"{dashboard}/api/studies", headers=headers, timeout=10).ok
+    assert requests.get(f"{dashboard}/api/studies", headers=headers, timeout=60).ok
 
 
 def test_a_missing_study_is_an_error_and_creates_no_file(tmp_path, monkeypatch):

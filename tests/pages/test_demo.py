@@ -147,7 +147,7 @@ def test_the_page_describes_another_data_set_and_ends_without_a_trace(page, tmp_
     page.goto("about:blank")
 
     server.send_signal(signal.SIGINT)
-    rest, _ = server.communicate(timeout=30)
+    rest, _ = server.communicate(timeout=120)
     assert server.returncode in {0, 1}  # 1 if it comes before the server waits
     assert "KeyboardInterrupt" not in rest  # but uvicorn can log a request that it cancels
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -17,7 +17,7 @@ PASSWORDS = {name: f"the password of {name}" for name in ("admin", "alice", "bob
 def create_experiment(server, name, **request):
     """The response to a request for the smallest change there is."""
     path = "/ajax-api/2.0/mlflow/experiments/create"
-    return requests.post(server + path, json={"name": name}, timeout=10, **request)
+    return requests.post(server + path, json={"name": name}, timeout=60, **request)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,10 @@ def test_the_ui_listens_on_loopback_only(ui):
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example"])
 def test_the_ui_rejects_a_foreign_host(ui, host):
-    assert requests.get(ui, timeout=10).ok
+    assert requests.get(ui, timeout=60).ok
     port = ui.rpartition(":")[2]
     for name in (host, f"{host}:{port}"):
-        assert requests.get(ui, headers={"Host": name}, timeout=10).status_code == 403
+        assert requests.get(ui, headers={"Host": name}, timeout=60).status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
@@ -92,7 +92,7 @@ def team(tmp_path_factory):
         carol = {"username": "carol", "password": PASSWORDS["carol"]}
         users = f"{address}/api/2.0/mlflow/users/create"
         admin = ("admin", PASSWORDS["admin"])
-        requests.post(users, json=carol, auth=admin, timeout=10).raise_for_status()
+        requests.post(users, json=carol, auth=admin, timeout=60).raise_for_status()
         yield address
 
 
@@ -119,13 +119,13 @@ def run_path(team):
     ],
 )
 def test_only_members_of_the_team_see_its_runs(team, run_path, credentials, status):
-    assert requests.get(team + run_path, auth=credentials, timeout=10).status_code == status
+    assert requests.get(team + run_path, auth=credentials, timeout=60).status_code == status
 
 
 def test_the_team_server_has_one_name(team):
     alice = ("alice", PASSWORDS["alice"])
     for host, status in (("mlflow.example.org", 200), ("evil.example", 403), ("localhost", 403)):
-        response = requests.get(team, headers={"Host": host}, auth=alice, timeout=10)
+        response = requests.get(team, headers={"Host": host}, auth=alice, timeout=60)
         assert response.status_code == status
     origin = {"Origin": "https://evil.example"}
     assert create_experiment(team, "evil", headers=origin, auth=alice).status_code == 403

@@ -34,7 +34,7 @@ def server(clone):
         (make,) = [p for p in psutil.Process().children() if f"PORT={port}" in p.cmdline()]
         processes = [make, *make.children(recursive=True)]
         os.killpg(make.pid, signal.SIGINT)
-        _, alive = psutil.wait_procs(processes, timeout=30)
+        _, alive = psutil.wait_procs(processes, timeout=120)
         assert not alive
 
 

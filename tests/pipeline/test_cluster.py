@@ -35,7 +35,7 @@ def start_search(cluster, log, seconds=0.0):
 
 def ends_as_in_one_process(search):
     """Wait for the end of a search, and return what it printed before its table."""
-    output, _ = search.communicate(timeout=180)
+    output, _ = search.communicate(timeout=300)
     *lines, table = output.splitlines() or [""]
     assert search.returncode == 0, output
     assert json.loads(table) == trials_table(run_search(cluster_search.TUNE))
@@ -72,7 +72,7 @@ def test_a_node_that_would_compute_something_else_is_not_used(cluster, tmp_path)
     cluster.add_node(cpuinfo=tmp_path / "cpuinfo")
 
     search = start_search(cluster, tmp_path / "epochs.log")
-    output, _ = search.communicate(timeout=120)
+    output, _ = search.communicate(timeout=300)
     *refused, error = output.splitlines()
     assert search.returncode == 1
     assert sorted(refused) == [
@@ -100,7 +100,7 @@ def test_a_search_ends_when_it_is_interrupted(cluster, tmp_path):
     search = start_search(cluster, log, seconds=1)
     wait_until(log.exists)
     search.send_signal(signal.SIGINT)
-    output, _ = search.communicate(timeout=60)
+    output, _ = search.communicate(timeout=300)
     assert (search.returncode, output) == (1, "interrupted; run the same command to continue\n")
 
 

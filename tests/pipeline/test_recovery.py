@@ -31,7 +31,7 @@ def test_an_interrupted_search_prints_how_to_continue(searching):
     )
     assert process.stdout.readline().startswith("trial   0")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
 
     assert process.returncode == 1
     assert errors.strip() == "interrupted; run the same command to continue"
@@ -77,7 +77,7 @@ def test_a_search_continues_without_its_server_and_logs_later(searching, tmp_pat
     os.killpg(process.pid, signal.SIGSTOP)  # or it would end before the server is back
     with mlflow_server(tmp_path, port) as address:
         os.killpg(process.pid, signal.SIGCONT)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         runs = runs_of(MlflowClient(address))
         assert sorted(name_of(run) for run in runs) == [n for n in RUNS if n != "train"]

@@ -134,7 +134,7 @@ def ray_cluster() -> Iterator[RayCluster]:
             network.remove()
 
 
-def wait_until(condition, seconds: float = 60) -> None:
+def wait_until(condition, seconds: float = 300) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
