@@ -128,7 +128,7 @@ from pathlib import Path
 from mnist_cnn.learning import calibration, model
 
 network, dataset, fitted = model.load(Path("models/best_model.pth"))
-# From uint8 {shape} to float64 (n, {form.classes}) and (n,).
+# `images` is a tensor uint8 {shape}; the results are float64 (n, {form.classes}) and (n,).
 probabilities, familiarity = calibration.predict(network, fitted, images)
 ```
 
