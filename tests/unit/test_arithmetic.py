@@ -3,6 +3,7 @@
 import os
 import sys
 
+from mnist_cnn import console
 from mnist_cnn.learning import arithmetic
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_script_restarts_with_the_wanted_arithmetic(prepare, monkeypatch, star
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(sys, "orig_argv", ["python", "src/train.py", "--quiet"])
-    monkeypatch.setattr(arithmetic.console, "warn", lambda _line: None)
+    monkeypatch.setattr(console, "warn", lambda _line: None)
 
     arithmetic.restart_with(wanted)
 
