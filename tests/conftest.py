@@ -11,6 +11,7 @@ from clone import ROOT, Clone, make_clone
 from described import mnist
 from filelock import FileLock
 from hypothesis import settings
+from ray_nodes import ray_cluster
 
 # A shell starts background processes with Ctrl-C ignored, and `nohup` ignores SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +57,13 @@ def clone(tmp_path_factory):
     made = Clone(folder / "clone")
     made.output = output.read_text()
     return made
+
+
+@pytest.fixture
+def cluster():
+    """A Ray cluster without nodes."""
+    with ray_cluster() as started:
+        yield started
 
 
 @pytest.fixture

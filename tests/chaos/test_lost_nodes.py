@@ -3,9 +3,7 @@
 import sys
 
 import psutil
-import pytest
 from clone import make_clone, read_until, same_results_and_runs
-from ray_nodes import ray_cluster
 
 SEARCH = """
 import torch
@@ -20,12 +18,6 @@ def main():
 
 console.run(main)
 """
-
-
-@pytest.fixture
-def cluster():
-    with ray_cluster() as started:
-        yield started
 
 
 def test_a_killed_stage_continues_on_two_nodes_with_the_same_results(cluster, clone, tmp_path):

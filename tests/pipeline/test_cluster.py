@@ -16,17 +16,10 @@ from mnist_cnn.search.cluster import connect
 from mnist_cnn.search.summary import trials_table
 
 import cluster_search
-import pytest
 import torch
 from clone import ROOT
-from ray_nodes import SUPPORT, ray_cluster, wait_until
+from ray_nodes import SUPPORT, wait_until
 from studies import bowl_with_failures, bowl_with_kills, run_search
-
-
-@pytest.fixture
-def cluster():
-    with ray_cluster() as started:
-        yield started
 
 
 def start_search(cluster, log, seconds=0.0):

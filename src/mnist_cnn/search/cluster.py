@@ -80,7 +80,7 @@ def connect(
         raise UserError(f"Ray at {address or 'this machine'}: {cause}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces it
     cluster = Cluster(workers, threads, device, machine)
-    if not cluster.nodes():
+    if not cluster.has_node():
         gpus = ", GPUs: 1" if device.type == "cuda" else ""
         console.warn(
             f"no node of the Ray cluster has room for a trial (CPUs: {threads}{gpus}); waiting"
@@ -118,7 +118,7 @@ class Cluster:
     ) -> None:
         self._threads = ThreadPoolExecutor(workers or 1000)  # by default Ray sets the limit
         self._room = {"CPU": threads, "GPU": int(device.type == "cuda")}
-        self._device, self._machine, self._expected = device, machine, dict(machine(device))
+        self._requirements = pickle.dumps(Requirements(device, machine, dict(machine(device))))
         self._objectives: dict[ObjectiveFunction, ray.ObjectRef[ObjectiveFunction]] = {}
         self._refused: set[str] = set()
         self._running: set[ray.ObjectRefGenerator[bytes | Trial | Refusal]] = set()
@@ -135,14 +135,14 @@ class Cluster:
             self._objectives[task.objective] = ray.put(task.objective)
         return self._threads.submit(self._run, task)
 
-    def nodes(self) -> set[str]:
-        """The ids of the nodes that are large enough for a trial."""
-        return {
-            node["NodeID"]
-            for node in ray.nodes()
-            if node["Alive"]
+    def has_node(self) -> bool:
+        """Whether a node is large enough for a trial, and was not refused."""
+        return any(
+            node["Alive"]
+            and node["NodeID"] not in self._refused
             and all(node["Resources"].get(name, 0) >= size for name, size in self._room.items())
-        }
+            for node in ray.nodes()
+        )
 
     def close(self) -> None:
         """Cancel what runs."""
@@ -171,7 +171,7 @@ class Cluster:
                         f"trial {task.number} lost {losses} nodes within one epoch; run the same "
                         "command to continue"
                     ) from error
-                rest = "waits for one" if self.nodes() <= self._refused else "continues on another"
+                rest = "continues on another" if self.has_node() else "waits for one"
                 console.warn(f"a node was lost; trial {task.number} {rest}")
             except (WorkerCrashedError, OutOfMemoryError, TaskCancelledError) as error:
                 raise BrokenExecutor(str(error)) from error
@@ -189,13 +189,12 @@ class Cluster:
             label_selector={"ray.io/node-id": f"!in({others})"} if others else None,
         )
         alone = replace(task, objective=cast(ObjectiveFunction, None))
-        required = Requirements(self._device, self._machine, self._expected)
         objective = self._objectives[task.objective]
         with self._lock:
             if self._closed:
                 raise TaskCancelledError
             reference = run.remote(
-                pickle.dumps(required),
+                self._requirements,
                 pickle.dumps(alone),
                 [objective],
                 state,
@@ -218,5 +217,5 @@ class Cluster:
             if refusal.node not in self._refused:
                 self._refused.add(refusal.node)
                 console.warn(f"node {refusal.address} is not used: {refusal.reason}")
-        if self.nodes() <= self._refused:
+        if not self.has_node():
             raise UserError(f"no node of the Ray cluster can be used: {refusal.reason}")
