@@ -42,7 +42,9 @@ def test_accuracy(settings: Params, tuned: dict[str, object], seed: int) -> floa
     network = build(chosen, train.form, seed)
     for _ in fit(network, chosen, train, epochs=settings.train.epochs, seed=seed):
         pass
-    return float((model.predict(network, test.images).argmax(1) == test.labels).double().mean())
+    return float(
+        (model.probabilities(network, test.images).argmax(1) == test.labels).double().mean()
+    )
 
 
 def main() -> None:

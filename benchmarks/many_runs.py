@@ -28,7 +28,8 @@ from mnist_cnn.reproduce import run_record
 from mnist_cnn.search import study
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking import experiment
-from mnist_cnn.tracking.run import Run, resume_run
+from mnist_cnn.tracking.resume import resume_run
+from mnist_cnn.tracking.run import Run
 
 import mlflow
 import optuna

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ from mnist_cnn.datasets.description import Description
 from mnist_cnn.errors import UserError
 from mnist_cnn.evaluation import model_card, paired_test, report
 from mnist_cnn.evaluation.paired_test import Validated
-from mnist_cnn.evaluation.params import Evaluate
 from mnist_cnn.evaluation.parts import Part
 from mnist_cnn.evaluation.predicted import predict
 from mnist_cnn.learning import arithmetic, compute, data, model
 from mnist_cnn.learning.calibration import Calibrated
 from mnist_cnn.learning.model import Model
+from mnist_cnn.params import Params
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes, registry
-from mnist_cnn.tracking.run import metric_name, resume_run_by_output
+from mnist_cnn.tracking.resume import resume_run_by_output
+from mnist_cnn.tracking.run import metric_name
 
 REPORTS = Path("reports/evaluate")
 CARD = Path("reports/model_card.md")
@@ -55,18 +56,7 @@ def main() -> None:
     parts = report.compute(predicted, evaluate)
     summary = report.summary(parts)
     report.write(parts, REPORTS)
-    _write_card(
-        evaluate,
-        settings.tune.search_space.keys(),
-        described,
-        folder,
-        training_metrics,
-        validated,
-        loaded,
-        parts,
-        summary,
-        complete=complete,
-    )
+    _write_card(settings, described, loaded, validated, training_metrics, parts, complete=complete)
     level = f"{100 * evaluate.confidence:.6g}%"
     console.write(
         f"test accuracy {summary['accuracy']:.2%} ({level} interval "
@@ -87,45 +77,42 @@ def main() -> None:
         run.log_outputs(CARD)
         run.log_text(CARD.name, model_card.body(CARD.read_text()))
         run.set_note(note)
-        registered = registry.register(
-            run,
-            described,
-            Calibrated(loaded.network.cpu(), loaded.calibration).eval(),
-            MODEL,
-            examples.images[:2],
-            PREDICTIONS,
-            registry.Result(
+        candidate = registry.Candidate(
+            dataset=described,
+            model=Calibrated(loaded.network.cpu(), loaded.calibration).eval(),
+            path=MODEL,
+            example=examples.images[:2],
+            predictions=PREDICTIONS,
+            result=registry.Result(
                 accuracy=summary["accuracy"],
                 mistakes=int(summary["mistakes"]),
                 examples=len(examples.labels),
             ),
-            {
+            facts={
                 "parameters": training_metrics["parameters"],
                 "epochs": training_metrics["epochs"],
                 "seed": settings.train.seed,
                 "train_size": training_metrics["train_examples"],
             },
-            note,
-            evaluate.confidence,
+            note=note,
         )
+        registered = registry.register(run, candidate, evaluate.confidence)
     jobs.delete_recorded()  # DVC has recorded the training by now
     console.write(f"registered: {registered}")
 
 
 def _write_card(
-    evaluate: Evaluate,
-    tuned: Collection[str],
+    settings: Params,
     described: Description,
-    folder: Path,
-    training_metrics: dict[str, Any],
-    validated: Validated,
     loaded: Model,
+    validated: Validated,
+    training_metrics: dict[str, Any],
     parts: Sequence[Part],
-    summary: dict[str, float],
     *,
     complete: bool,
 ) -> None:
     """Write the model card."""
+    folder = arrays.folder(settings.download.dataset)
     made_from = (
         *(folder / "train", folder / "test", MODEL),
         *(TRAINING_METRICS, BEST_PARAMS, TUNING_METRICS, PREDICTIONS),
@@ -135,12 +122,12 @@ def _write_card(
         architecture=loaded.network.describe(),
         temperature=loaded.calibration.temperature if loaded.calibration else 1.0,
         hyperparameters=json.loads(BEST_PARAMS.read_text()),
-        tuned=tuned,
+        tuned=settings.tune.search_space.keys(),
         best_trial=json.loads(TUNING_METRICS.read_text())["best_trial"],
         training=training_metrics,
         validated=validated,
-        summary=summary,
-        confidence=evaluate.confidence,
+        summary=report.summary(parts),
+        confidence=settings.evaluate.confidence,
         evaluation=parts,
         complete=complete,
         inputs={str(path): provenance.md5_path(path) for path in made_from},

@@ -16,7 +16,9 @@ def main() -> None:
     found = registry.find_version(options.model or _champion())
     loopback.check_port(options.port)
     address = f"http://{loopback.HOST}:{options.port}/invocations"
-    console.write(f"{found.name} version {found.version} on {address}")
+    accuracy = found.tags.get("test_accuracy")  # a version of another program has none
+    result = f", {float(accuracy):.2%} on test images" if accuracy else ""
+    console.write(f"{found.name} version {found.version}{result}: {address}")
     command = [
         # The version by its number: an alias could move in between.
         *("mlflow", "models", "serve", "--model-uri", f"models:/{found.name}/{found.version}"),

@@ -21,7 +21,7 @@ from mnist_cnn.learning.calibration import Calibration, fit_detector
 from mnist_cnn.learning.training import Epoch
 from mnist_cnn.reproduce import jobs, provenance
 from mnist_cnn.tracking import notes, views
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.resume import resume_run
 
 REPORTS = Path("reports/train")
 BEST_PARAMS = Path("reports/tune/best_params.json")

@@ -20,7 +20,8 @@ from mnist_cnn.search.params import Tune
 from mnist_cnn.search.running import Executor
 from mnist_cnn.search.trial import ObjectiveFunction, Trial, train_network
 from mnist_cnn.tracking import notes, views
-from mnist_cnn.tracking.run import Run, metric_name, resume_run
+from mnist_cnn.tracking.resume import resume_run
+from mnist_cnn.tracking.run import Run, metric_name
 
 import torch
 

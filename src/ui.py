@@ -18,7 +18,9 @@ def main() -> None:
     loopback.check_port(options.port)
     # MLflow's first page is about language models; this one has the training runs.
     runs = f"#/experiments/{experiment.existing_id()}/runs?workflowType=machine_learning"
-    console.write(f"Browse http://{loopback.HOST}:{options.port}/{runs}; Ctrl-C ends it.")
+    console.write(
+        f"In some seconds, browse http://{loopback.HOST}:{options.port}/{runs}; Ctrl-C ends it."
+    )
     command = [
         *("mlflow", "ui", "--host", loopback.HOST, "--port", str(options.port), "--workers", "1"),
         # From pages of other sites (DNS rebinding), requests have another host.

@@ -26,11 +26,11 @@ class Subject(NamedTuple):
 
     def agreement(self, images):
         """The fraction of images with the same prediction in another form."""
-        predictions = model.predict(self.network, images).argmax(1)
+        predictions = model.probabilities(self.network, images).argmax(1)
         return float((predictions == self.probabilities.argmax(1)).float().mean())
 
     def confidence_in_truth(self, images):
-        probabilities = model.predict(self.network, images)
+        probabilities = model.probabilities(self.network, images)
         return float(probabilities.gather(1, self.labels[:, None]).mean())
 
 
@@ -39,7 +39,7 @@ def subject(published_model):
     network, _, _ = model.load(published_model)
     images, labels = data.load("test", mnist())
     images, labels = images[::5], labels[::5]
-    return Subject(network, images, labels, model.predict(network, images))
+    return Subject(network, images, labels, model.probabilities(network, images))
 
 
 def moved(images, *, angle=0, shift=(0, 0)):
@@ -90,4 +90,7 @@ def test_an_empty_image_has_a_lower_confidence_than_digits(subject):
     """Other images without a digit can have a high one; the model card measures it."""
     empty = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
 
-    assert model.predict(subject.network, empty).max() < subject.probabilities.max(1).values.mean()
+    assert (
+        model.probabilities(subject.network, empty).max()
+        < subject.probabilities.max(1).values.mean()
+    )

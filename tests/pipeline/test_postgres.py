@@ -35,7 +35,7 @@ def stores(postgres, tmp_path_factory):
 
 OPEN_RUN = """
 import sys
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.resume import resume_run
 with resume_run("train", sys.argv[1], {}) as run:
     print(run.id)
 """

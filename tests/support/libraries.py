@@ -5,7 +5,8 @@ import io
 import json
 from collections.abc import Callable
 
-from mnist_cnn.learning import augmentation
+from mnist_cnn.learning import augmentation, calibration
+from mnist_cnn.learning.data import Examples
 
 import numpy as np
 import optuna
@@ -14,6 +15,7 @@ import scipy.stats
 import sklearn.metrics
 import torch
 from matplotlib.figure import Figure
+from small_networks import deep_cnn
 from torch import nn
 from torch.nn import functional as F
 
@@ -63,7 +65,7 @@ def mkl() -> Arrays:
 
 
 def pytorch() -> Arrays:
-    """Loss, normalisation, augmentation, optimiser, and random numbers."""
+    """Loss, normalisation, augmentation, calibration, optimiser, and random numbers."""
     found = gradients(lambda x: F.batch_norm(x, None, None, training=True), tensor(37, 5, 7, 7))
     found += gradients(lambda x: F.log_softmax(x, 1).exp(), tensor(123, 10))
     found += gradients(lambda x: F.max_pool2d(x, 2), tensor(5, 3, 13, 13))
@@ -74,6 +76,7 @@ def pytorch() -> Arrays:
         augmentation.Affine(rotation=10, translation=0.1)(torch.ones(19, 1, 28, 28)).numpy()
     )
     found += [torch.rand(1000).numpy(), torch.randn(1000).numpy(), torch.randperm(1000).numpy()]
+    found += [calibrated.numpy() for calibrated in calibrations()]
     layer = nn.Linear(30, 20)
     optimizer = torch.optim.AdamW(layer.parameters(), 0.01, weight_decay=0.1, fused=True)
     for _ in range(20):
@@ -81,6 +84,16 @@ def pytorch() -> Arrays:
         layer(tensor(50, 30)).square().mean().backward()
         optimizer.step()
     return found + [weight.detach().numpy() for weight in layer.parameters()]
+
+
+def calibrations() -> tuple[torch.Tensor, ...]:
+    """A detector of unfamiliar images, and what a network with it predicts."""
+    network = deep_cnn(conv_layers=(12, 40), fc_layers=(64,), batch_norm=True)
+    images = torch.randint(256, (300, 1, 28, 28), dtype=torch.uint8)
+    detector = calibration.fit_detector(network, Examples(images, torch.arange(300) % 10))
+    threshold = calibration.fit_threshold(network, detector, images, rejected=0.05)
+    fitted = calibration.Calibration(1.5, threshold, detector)
+    return (*detector, *calibration.predict(network, fitted, images))
 
 
 def numpy() -> Arrays:

@@ -168,13 +168,13 @@ def test_predictions_are_calibrated_and_the_exported_module_agrees(network, imag
     ).module()
     outputs = exported(images[:7])
     assert outputs.shape == (7, 11)
-    torch.testing.assert_close(outputs[:, :-1].double(), logits / 2, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(outputs[:, -1].double(), familiarity, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs[:, :-1], probabilities, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs[:, -1], familiarity, rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_calibration_nothing_is_rejected(network, images):
     probabilities, familiarity = calibration.predict(network, None, images[:7])
-    torch.testing.assert_close(probabilities, model.predict(network, images[:7]))
+    torch.testing.assert_close(probabilities, model.probabilities(network, images[:7]))
     assert familiarity.tolist() == [1] * 7
 
 

@@ -61,6 +61,25 @@ def test_geometric_corruptions_keep_or_scale_the_strokes(corrupted):
     assert extent(corrupted["rotate"])[0] == pytest.approx(0.87 * extent(bar())[0], abs=1)
 
 
+def centre(images):
+    """The column and the row of the centre of mass."""
+    along = torch.arange(images.shape[3]).float()
+    columns, rows = images.float().sum((1, 2)), images.float().sum((1, 3))
+    return torch.stack([columns @ along, rows @ along], 1) / mass(images)[:, None]
+
+
+def test_only_a_translation_moves_the_centre(corrupted):
+    for name in ("shear", "scale", "rotate", "motion_blur"):
+        torch.testing.assert_close(centre(corrupted[name]), centre(bar()), rtol=0, atol=0.2)
+    moved = (centre(corrupted["translate"]) - centre(bar())).norm(dim=1)
+    torch.testing.assert_close(moved, torch.full((2,), 0.15 * 28), rtol=0.01, atol=0)
+
+
+def test_motion_blur_spreads_a_stroke(corrupted):
+    assert corrupted["motion_blur"][0].max() < 255
+    assert (corrupted["motion_blur"][0] > 0).sum() > 2 * (bar()[0] > 0).sum()
+
+
 def test_other_corruptions_do_what_they_say(corrupted):
     image = bar()
     assert torch.equal(corrupted["brightness"], (image.int() + 128).clamp(max=255).byte())

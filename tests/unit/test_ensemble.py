@@ -35,8 +35,8 @@ def images(examples):
 
 
 def test_probabilities_are_the_mean_of_those_of_the_members(members, images):
-    each = torch.stack([model.predict(network, images) for network in members])
-    together = model.predict(ensemble.combine(members), images)
+    each = torch.stack([model.probabilities(network, images) for network in members])
+    together = model.probabilities(ensemble.combine(members), images)
     torch.testing.assert_close(together, each.mean(0), atol=1e-6, rtol=1e-5)
 
 

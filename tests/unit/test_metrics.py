@@ -163,7 +163,8 @@ def test_the_most_confused_classes_come_first():
     matrix[4, 9], matrix[7, 2], matrix[0, 6] = 3, 5, 3
 
     assert metrics.most_confused(matrix, 10) == [(7, 2, 5), (0, 6, 3), (4, 9, 3)]
-    assert metrics.most_confused(matrix, 2) == [(7, 2, 5), (0, 6, 3)]
+    assert metrics.most_confused(matrix, 1) == [(7, 2, 5)]
+    assert metrics.most_confused(matrix, 2) == [(7, 2, 5), (0, 6, 3), (4, 9, 3)]
     assert metrics.most_confused(np.eye(10, dtype=np.int64), 5) == []
 
 

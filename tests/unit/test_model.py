@@ -154,13 +154,13 @@ def test_dropout_precedes_every_linear_layer_and_acts_only_in_training():
     assert torch.equal(network(images), make_network([2], [5, 5])(images))
 
 
-def test_predict_returns_the_softmax_of_the_logits():
+def test_probabilities_are_the_softmax_of_the_logits():
     network, images = make_used_network().eval(), make_images(50)
     with torch.no_grad():
         network.classifier[-1].weight *= 30
         exponentials = network(images).double().exp()
 
-    probabilities = model.predict(network, images)
+    probabilities = model.probabilities(network, images)
 
     expected = exponentials / exponentials.sum(1, keepdim=True)
     assert (probabilities.shape, probabilities.dtype) == ((50, 10), torch.float64)
@@ -172,23 +172,23 @@ def test_predict_returns_the_softmax_of_the_logits():
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 1000])
 def test_predictions_do_not_depend_on_the_batch_size_or_the_mode(batch_size):
     network, images = make_used_network(), make_images(30)
-    expected = model.predict(network, images)
+    expected = model.probabilities(network, images)
     network.train()
-    found = model.predict(network, images, batch_size)
+    found = model.probabilities(network, images, batch_size)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_predict_leaves_the_model_in_evaluation_mode_with_its_weights():
+def test_probabilities_leave_the_model_in_evaluation_mode_with_its_weights():
     network = make_used_network()
     before = copy_state(network)
 
-    assert not model.predict(network, make_images(3)).requires_grad
+    assert not model.probabilities(network, make_images(3)).requires_grad
     assert not any(layer.training for layer in network.modules())
     assert is_unchanged(network, before)
 
 
 def test_no_images_have_no_predictions():
-    assert model.predict(make_used_network(), make_images(0)).shape == (0, 10)
+    assert model.probabilities(make_used_network(), make_images(0)).shape == (0, 10)
 
 
 @pytest.mark.parametrize(

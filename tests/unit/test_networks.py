@@ -58,7 +58,7 @@ def test_a_network_learns_colour_images_of_any_size_and_gives_the_same_bytes_twi
     restored, _, _ = model.load(tmp_path / "first.pth")
     assert (restored.name, restored.form) == (name, FORM)
     images = make_examples(5).images
-    assert torch.equal(model.predict(restored, images), model.predict(network, images))
+    assert torch.equal(model.probabilities(restored, images), model.probabilities(network, images))
 
 
 @pytest.mark.parametrize("classes", [4, 10**12])

@@ -10,7 +10,7 @@ from mnist_cnn.inference import predictor
 from mnist_cnn.inference.predictor import DEFAULT_MODEL, Prediction, Predictor
 from mnist_cnn.learning import model
 from mnist_cnn.tracking import registry
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.resume import resume_run
 
 import numpy as np
 import pytest
@@ -134,9 +134,10 @@ def test_a_model_can_be_loaded_from_the_registry():
     result = registry.Result(accuracy=0.9, mistakes=1, examples=10)
     with resume_run("train", "train-1", {}) as run:
         run.log_outputs(path)
-        registry.register(
-            *(run, MNIST, NETWORK, path, images, VALIDATION, result, {}, "a note"), confidence=0.95
+        candidate = registry.Candidate(
+            *(MNIST, NETWORK, path, images, VALIDATION, result), facts={}, note="a note"
         )
+        registry.register(run, candidate, confidence=0.95)
     path.unlink()
     for name in ("mnist-cnn@champion", "mnist-cnn/1"):
         loaded = predictor.load(name)

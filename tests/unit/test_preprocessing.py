@@ -244,7 +244,7 @@ def test_accuracy_on_images_of_mnist_hardly_changes(published_model, digits):
     network, _, _ = model.load(published_model)
     processed = torch.from_numpy(np.stack([preprocess(grey) for (grey,) in digits.images.numpy()]))
     correct, correct_processed = (
-        int((model.predict(network, images).argmax(1) == digits.labels).sum())
+        int((model.probabilities(network, images).argmax(1) == digits.labels).sum())
         for images in (digits.images, processed)
     )
     assert abs(correct - correct_processed) <= 2

@@ -10,7 +10,7 @@ from uuid import uuid4
 from mnist_cnn import files, stores
 from mnist_cnn.errors import UserError
 from mnist_cnn.tracking import registry
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.resume import resume_run
 
 import mlflow
 import pytest
@@ -49,12 +49,12 @@ def register(
     result = registry.Result(accuracy, round(100 * (1 - accuracy)), 100)
     with resume_run("train", f"train-{uuid4().hex}", {}) as run:
         run.log_outputs(MODEL)
-        return registry.register(
-            *(run, DESCRIPTIONS[dataset], network, MODEL, IMAGES, VALIDATION, result),
+        candidate = registry.Candidate(
+            *(DESCRIPTIONS[dataset], network, MODEL, IMAGES, VALIDATION, result),
             facts={"seed": 1},
             note="a note",
-            confidence=0.95,
         )
+        return registry.register(run, candidate, confidence=0.95)
 
 
 def aliases(store, model="mnist-cnn"):

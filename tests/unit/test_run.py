@@ -14,7 +14,7 @@ from mnist_cnn.learning.training import Epoch
 from mnist_cnn.search.finalists import Finalist
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking.experiment import NAME, existing_store
-from mnist_cnn.tracking.run import resume_run, resume_run_by_output
+from mnist_cnn.tracking.resume import resume_run, resume_run_by_output
 
 import mlflow
 import pytest

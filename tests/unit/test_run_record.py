@@ -6,7 +6,7 @@ from mnist_cnn.reproduce.git import Commit
 from mnist_cnn.reproduce.provenance import Inputs, Provenance
 from mnist_cnn.search.trial import Trial
 from mnist_cnn.tracking.experiment import find_runs
-from mnist_cnn.tracking.run import resume_run
+from mnist_cnn.tracking.resume import resume_run
 
 import pytest
 from studies import make_tune

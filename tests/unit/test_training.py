@@ -147,7 +147,7 @@ def test_the_training_loss_is_reported_without_label_smoothing(examples):
 def test_validation_metrics_are_those_of_the_whole_set(examples, trained, batch_size):
     network, history = trained
     images, labels = examples[1]
-    probabilities = model.predict(network, images)
+    probabilities = model.probabilities(network, images)
 
     loss, accuracy = training.validate(network, examples[1], batch_size)
 

@@ -205,10 +205,19 @@ def _warp(
     zero = torch.zeros(len(images))
     angle, scale, shear, dx, dy = (zero + value for value in (angle, scale, shear, dx, dy))
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    # From positions in the result to positions in the image, both from -1 to 1.
-    matrix = torch.stack([cos, sin + shear, -2 * dx, -sin, cos, -2 * dy], 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    # From rows and columns of the result to those of the image.
+    matrices = torch.stack([cos, -sin, sin + shear, cos], 1).view(-1, 2, 2).double().numpy()
+    size = np.array(images.shape[2:])
+    shifts = torch.stack([dy, dx], 1).double().numpy() * size
+    centre = (size - 1) / 2
+    warped = [
+        ndimage.affine_transform(
+            *(plane, matrix, centre - matrix @ centre - shift), order=1, mode="grid-constant"
+        )
+        for image, matrix, shift in zip(images.numpy(), matrices, shifts, strict=True)
+        for plane in image
+    ]
+    return torch.from_numpy(np.stack(warped)).view_as(images)
 
 
 def _draw(images: Tensor, lines: list[tuple[_Point, _Point]]) -> Tensor:
@@ -219,8 +228,7 @@ def _draw(images: Tensor, lines: list[tuple[_Point, _Point]]) -> Tensor:
         (ax, ay), (bx, by) = ((p[0][:, None, None], p[1][:, None, None]) for p in (start, end))
         length = ((bx - ax) ** 2 + (by - ay) ** 2).clamp(min=1e-12)
         t = (((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length).clamp(0, 1)
-        nearest = nearest.minimum(
-            ((x - ax - t * (bx - ax)) ** 2 + (y - ay - t * (by - ay)) ** 2).sqrt()
-        )
+        distance = torch.hypot(x - ax - t * (bx - ax), y - ay - t * (by - ay))
+        nearest = nearest.minimum(distance)
     side = images.shape[3]
     return torch.maximum(images, ((1 / 28 - nearest) * side + 0.5).clamp(0, 1)[:, None])

@@ -247,11 +247,11 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def most_confused(matrix: NDArray[np.int64], count: int) -> list[tuple[int, int, int]]:
-    """The pairs of classes that are confused most often, at most `count`.
+    """The pairs of classes that are confused most often.
 
     Args:
         matrix: from `confusion_matrix`.
-        count: 1 or more.
+        count: how many, 1 or more. Pairs as frequent as the last of them are there as well.
 
     Returns:
         True class, predicted class, and the number of examples, 1 or more.
@@ -261,7 +261,8 @@ def most_confused(matrix: NDArray[np.int64], count: int) -> list[tuple[int, int,
         for true, predicted in np.argwhere(matrix).tolist()
         if true != predicted
     ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:count]
+    pairs.sort(key=lambda pair: -pair[2])
+    return [pair for pair in pairs if pair[2] >= pairs[:count][-1][2]]
 
 
 def worst_mistakes(labels: Labels, probabilities: Probabilities, count: int) -> NDArray[np.int64]:

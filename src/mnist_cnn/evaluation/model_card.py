@@ -107,7 +107,7 @@ A network that classifies the {dataset.subject} in an image. Its accuracy is
 - **Output**: {form.classes} logits for each image, one for each class:
   {", ".join(dataset.classes)}.
   Divided by the temperature {facts.temperature:.4f}, their softmax is the confidence. The
-  registered model has done this, and returns the familiarity as one more column.
+  registered model returns these probabilities, and the familiarity as one more column.
 {architecture}
 - **File**: `models/best_model.pth` has the network's name, configuration and weights, and the form
   and classes of the data set, for `torch.load(weights_only=True)`.

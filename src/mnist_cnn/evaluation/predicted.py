@@ -102,7 +102,7 @@ def predict(
         labels=test.labels.numpy(),
         probabilities=scores.probabilities,
         classes=described.classes,
-        uncalibrated=model.predict(network, test.images.to(device)).cpu().numpy(),
+        uncalibrated=model.probabilities(network, test.images.to(device)).cpu().numpy(),
         familiarity=scores.familiarity,
         disputed=disputed,
         unusual={

@@ -9,6 +9,7 @@ channel of a convolution, or an output of a linear layer. The threshold is that 
 an ensemble responds with its first member.
 """
 
+import math
 from typing import Any, NamedTuple, Self
 
 from mnist_cnn.learning.data import Examples, stratified_order
@@ -32,7 +33,7 @@ class Detector(NamedTuple):
 
     def distances(self, responses: Tensor) -> Tensor:
         """Distances `(n,)` of responses `(n, d)`; about 1 in the fit."""
-        return ((responses - self.mean) @ self.whitening.T).square().mean(1).sqrt()
+        return _root_mean_square((responses - self.mean) @ self.whitening.T, 1)
 
 
 class Calibration(NamedTuple):
@@ -72,7 +73,7 @@ class Calibrated(nn.Module):
     """A network with its calibration, as one module that can be exported.
 
     `forward` takes pixel values `(n, channels, height, width)`, and returns
-    `float (n, classes + 1)`: logits whose softmax is calibrated, and then the familiarity.
+    `float64 (n, classes + 1)`: calibrated probabilities, and then the familiarity.
     """
 
     def __init__(self, network: Classifier, calibration: Calibration | None) -> None:
@@ -92,7 +93,8 @@ class Calibrated(nn.Module):
         if self.calibrated:
             detector = Detector(self.get_buffer("mean"), self.get_buffer("whitening"))
             familiarity = 1 - detector.distances(responses) / self.threshold
-        return torch.cat([logits / self.temperature, familiarity[:, None]], 1)
+        probabilities = (logits / self.temperature).double().softmax(1)
+        return torch.cat([probabilities, familiarity.double()[:, None]], 1)
 
 
 @torch.inference_mode()
@@ -103,8 +105,8 @@ def predict(network: Classifier, calibration: Calibration | None, images: Tensor
     evaluation mode.
     """
     model = Calibrated(network, calibration).eval().to(images.device)
-    outputs = torch.cat([model(batch).double() for batch in images.split(BATCH)])
-    return Predictions(outputs[:, :-1].softmax(1), outputs[:, -1])
+    outputs = torch.cat([model(batch) for batch in images.split(BATCH)])
+    return Predictions(outputs[:, :-1], outputs[:, -1])
 
 
 @torch.no_grad()
@@ -121,7 +123,7 @@ def fit_detector(network: Classifier, examples: Examples) -> Detector:
     responses = torch.cat([respond(network, batch)[1].double() for batch in batches])
     mean = responses.mean(0)
     covariance = (responses - mean).T @ (responses - mean) / len(responses)
-    scale = covariance.diagonal().clamp(min=1e-12).sqrt()
+    scale = _root_mean_square(responses - mean, 0).clamp(min=1e-6)
     correlation = _shrink(covariance / scale.outer(scale), len(responses))
     whitening = torch.linalg.inv(torch.linalg.cholesky(correlation)) / scale
     return Detector(mean.float(), whitening.float())
@@ -193,6 +195,15 @@ def respond(network: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
         else:
             positions = output.flatten(2)
             means = positions.mean(2)
-            variances = (positions - means[:, :, None]).square().mean(2)
-            responses += [means, variances.sqrt()]
+            responses += [means, _root_mean_square(positions - means[:, :, None], 2)]
     return logits, torch.cat(responses, 1)
+
+
+def _root_mean_square(values: Tensor, dim: int) -> Tensor:
+    """The square root of the mean of the squares along a dimension.
+
+    Without `sqrt`, for which PyTorch calls MKL. That begins with the CPU's approximation of a
+    reciprocal square root, and each maker of CPUs has another.
+    """
+    length: Tensor = torch.linalg.vector_norm(values, dim=dim)
+    return length / math.sqrt(values.shape[dim])

@@ -31,7 +31,7 @@ class Model(NamedTuple):
 
 
 @torch.inference_mode()
-def predict(model: Classifier, images: Tensor, batch_size: int = 250) -> Tensor:
+def probabilities(model: Classifier, images: Tensor, batch_size: int = 250) -> Tensor:
     """The softmax `float64 (n, classes)` for pixel values `(n, channels, height, width)`.
 
     It is not calibrated; see `calibration.predict`. Leaves the model in evaluation mode.

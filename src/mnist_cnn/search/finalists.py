@@ -205,7 +205,7 @@ def predictions(
     """
     images = validation.images.to(device)
     columns = {
-        f"seed_{seed}": model.predict(network, images).argmax(1).tolist()
+        f"seed_{seed}": model.probabilities(network, images).argmax(1).tolist()
         for seed, network in enumerate(trained)
     }
     rows = zip(*columns.values(), strict=True)

@@ -57,6 +57,27 @@ class Result(NamedTuple):
         return f"{self.accuracy:.2%} on {self.examples:,} test images"
 
 
+class Candidate(NamedTuple):
+    """A model to register."""
+
+    dataset: Description
+    """That of the model."""
+    model: nn.Module
+    """From pixel values `(n, channels, height, width)`; in the pipeline a `Calibrated`."""
+    path: Path
+    """Its `.pth`, whose content identifies the model."""
+    example: Tensor
+    """Pixel values `uint8` of two images or more."""
+    predictions: Path
+    """The file with the finalist's validation predictions, for the run of the version."""
+    result: Result
+    """It replaces that of an earlier evaluation."""
+    facts: Mapping[str, object]
+    """What tells the version apart from others, by name; each becomes a tag."""
+    note: str
+    """The description of the version, in Markdown."""
+
+
 class Registration(NamedTuple):
     """A registered version, and its place beside the champion."""
 
@@ -72,18 +93,7 @@ class Registration(NamedTuple):
 
 
 @store_errors()
-def register(
-    run: Run,
-    dataset: Description,
-    model: nn.Module,
-    path: Path,
-    example: Tensor,
-    predictions: Path,
-    result: Result,
-    facts: Mapping[str, object],
-    note: str,
-    confidence: float,
-) -> Registration:
+def register(run: Run, candidate: Candidate, confidence: float) -> Registration:
     """Register the model of a run, unless identical weights are registered, and set an alias.
 
     The version becomes `champion` if there is none, or if `paired_test` shows that its finalist
@@ -92,31 +102,24 @@ def register(
 
     Args:
         run: the open run of the training.
-        dataset: that of the model.
-        model: from pixel values `(n, channels, height, width)`; in the pipeline a `Calibrated`.
-        path: its `.pth`, whose content identifies the model.
-        example: pixel values `uint8` of two images or more.
-        predictions: the file with the finalist's validation predictions; logged to the run of the
-            version.
-        result: of its evaluation. It replaces that of an earlier evaluation.
-        facts: what tells the version apart from others, by name; each becomes a tag.
-        note: the description of the version, in Markdown.
+        candidate: the model.
         confidence: 1 minus the level of the test, in (0, 1).
     """
-    client, name = MlflowClient(), dataset.model
+    client, dataset, predictions = MlflowClient(), candidate.dataset, candidate.predictions
+    name = dataset.model
     faults.point("model evaluated")
-    number = _version_of(client, name, path) or _add_version(client, name, run, model, example)
+    number = _version_of(client, name, candidate.path) or _add_version(client, run, candidate)
     if not client.get_registered_model(name).description:  # a person may have written one
         client.update_registered_model(name, _DESCRIPTION.format(subject=dataset.subject))
     validated = paired_test.read(predictions)
     # Identical weights may have been registered from another run.
     source = client.get_run(client.get_model_version(name, str(number)).run_id).info
     client.log_artifact(source.run_id, str(predictions), _FOLDER)
-    results = {f"test_{key}": value for key, value in result._asdict().items()}
+    results = {f"test_{key}": value for key, value in candidate.result._asdict().items()}
     tags = {"run": source.run_name, "validation_accuracy": validated.accuracy} | results
-    for key, value in {**tags, **facts}.items():
+    for key, value in {**tags, **candidate.facts}.items():
         client.set_model_version_tag(name, str(number), key, str(value))
-    client.update_model_version(name, str(number), note)
+    client.update_model_version(name, str(number), candidate.note)
 
     faults.point("version registered")
     # Their numbers are text from a server, and integers from a database.
@@ -131,7 +134,7 @@ def register(
     if alias == CHAMPION and holders.get(CHALLENGER) == number:
         client.delete_registered_model_alias(name, CHALLENGER)
     client.set_registered_model_alias(name, alias, str(number))
-    return Registration(name, number, result, alias + reason)
+    return Registration(name, number, candidate.result, alias + reason)
 
 
 def _choose_alias(
@@ -223,21 +226,20 @@ def download_model(name: str, folder: Path) -> Path:
     )
 
 
-def _add_version(
-    client: MlflowClient, name: str, run: Run, model: nn.Module, example: Tensor
-) -> int:
+def _add_version(client: MlflowClient, run: Run, candidate: Candidate) -> int:
     """Log the model to the active run, without pickle, and register it."""
     experiment = client.get_run(run.id).info.experiment_id
     for unfinished in client.search_logged_models([experiment], f"source_run_id = '{run.id}'"):
         client.delete_logged_model(unfinished.model_id)
-    images, logits = example.numpy(), model(example).detach().numpy()
+    images = candidate.example.numpy()
+    outputs = candidate.model(candidate.example).detach().numpy()
     with warnings.catch_warnings():
         # About weights that share memory; these do not.
         warnings.filterwarnings("ignore", "No complete tensor found")
         logged = mlflow.pytorch.log_model(
-            model,
+            candidate.model,
             name="model",
-            signature=infer_signature(images, logits),
+            signature=infer_signature(images, outputs),
             input_example=images,
             serialization_format="pt2",
             pip_requirements=[
@@ -248,7 +250,7 @@ def _add_version(
         )
     disable_logging()  # it prints what `evaluate` prints
     try:
-        return int(mlflow.register_model(logged.model_uri, name).version)
+        return int(mlflow.register_model(logged.model_uri, candidate.dataset.model).version)
     finally:
         enable_logging()
 
