@@ -5,7 +5,7 @@ import gzip
 from mnist_cnn.datasets import idx, image_files
 from mnist_cnn.errors import UserError
 from mnist_cnn.inference import preprocessing
-from mnist_cnn.learning import data, model
+from mnist_cnn.learning import calibration, data, model
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
 
 
 def preprocess(image, *, object_size=20, strokes=True, one_piece=False):
@@ -248,6 +249,23 @@ def test_accuracy_on_images_of_mnist_hardly_changes(published_model, digits):
         for images in (digits.images, processed)
     )
     assert abs(correct - correct_processed) <= 2
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_digits_of_eight_by_eight_pixels_are_read(published_model, negative):
+    tiny = load_digits()
+    grey = (tiny.images[::4] * (255 / 16)).astype(np.uint8)
+    images = [preprocess(255 - image if negative else image) for image in grey]
+    network, _, fitted = model.load(published_model)
+    found = calibration.predict(network, fitted, torch.from_numpy(np.stack(images)))
+    right = found.probabilities.argmax(1).numpy() == tiny.target[::4]
+    assert (right & (found.familiarity.numpy() >= 0)).mean() > 0.95
+
+
+@pytest.mark.parametrize("side", [2, 9])
+def test_an_image_of_blocks_is_the_image_of_their_pixels(side):
+    image = load_digits().images[0] * 15
+    assert (preprocess(np.kron(image, np.ones((side, side)))) == preprocess(image)).all()
 
 
 def test_objects_without_strokes_keep_their_grey_levels():

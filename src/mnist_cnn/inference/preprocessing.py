@@ -12,6 +12,7 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 
 WHITE = 253  # of strokes in MNIST
+HALO = 0.3  # of the ink of a stroke: less than this is the blur of enlarging
 
 
 def preprocess(
@@ -28,7 +29,8 @@ def preprocess(
     As LeCun, Cortes and Burges describe MNIST (http://yann.lecun.com/exdb/mnist/), a digit is
     scaled with anti-aliasing to fit 20 × 20 pixels, aspect ratio kept, and shifted by whole pixels
     until its centre of mass is in the middle of 28 × 28. Before that, the background and its noise
-    are removed here. 19 of 20 images of MNIST stay as they are, within two grey levels.
+    are removed here. 19 of 20 images of MNIST stay as they are, within two grey levels. An image of
+    strokes that has fewer pixels than the object in the result is enlarged first.
 
     Args:
         grey: `(height, width)`, 0 to 255: a dark object on a lighter background, or a light one on
@@ -43,12 +45,18 @@ def preprocess(
 
     Raises `UserError` if nothing differs from the background, or if there are two objects.
     """
+    pixels = _without_blocks(grey)
+    tiny = strokes and max(pixels.shape) < object_size
+    if tiny:
+        grey = _enlarge(pixels)
     find = ink.of_strokes if strokes else ink.of_object
     found, noise = find(grey.astype(np.float64))
     contrast = found.max()
     if contrast < max(MIN_CONTRAST, noise):
         raise UserError(f"{name}: shows nothing: all of it has about the same colour")
     if strokes:
+        if tiny:
+            found = (found - HALO * contrast).clip(0) / (1 - HALO)
         levels = (found * (255 / contrast)).round().astype(np.uint8)
         parts = marks.of_the_object(marks.find(levels > threshold_otsu(levels)), levels.shape)
         if one_piece and marks.are_apart(parts):
@@ -62,6 +70,25 @@ def preprocess(
         raise UserError(f"{name}: shows nothing at {size} × {size} pixels")
     # Fashion-MNIST is centred by its bounding box, but accuracy is higher this way there, too.
     return _centre(scaled.round().astype(np.uint8), size)[np.newaxis]
+
+
+def _without_blocks(grey: NDArray[Any]) -> NDArray[Any]:
+    """The image whose pixels are blocks of equal pixels here; without blocks, the image itself."""
+    changes = [
+        [*(np.flatnonzero(np.diff(grey, axis=axis).any(axis=1 - axis)) + 1), grey.shape[axis]]
+        for axis in (0, 1)
+    ]
+    side = np.gcd.reduce(changes[0] + changes[1])
+    return grey[::side, ::side]
+
+
+def _enlarge(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Eight times the size, smoothly, with more of the background around it."""
+    border = np.concatenate([pixels[[0, -1]].ravel(), pixels[1:-1, [0, -1]].ravel()])
+    padded = np.pad(pixels.astype(np.float32), 3, constant_values=np.median(border))
+    height, width = padded.shape
+    image = Image.fromarray(padded).resize((8 * width, 8 * height), Image.Resampling.LANCZOS)
+    return np.asarray(image).clip(0, 255)
 
 
 def _scale(levels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
