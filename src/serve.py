@@ -16,9 +16,9 @@ def main() -> None:
     found = registry.find_version(options.model or _champion())
     loopback.check_port(options.port)
     address = f"http://{loopback.HOST}:{options.port}/invocations"
-    accuracy = found.tags.get("test_accuracy")  # a version of another program has none
-    result = f", {float(accuracy):.2%} on test images" if accuracy else ""
-    console.write(f"{found.name} version {found.version}{result}: {address}")
+    result = registry.result_of(found)
+    described = f" ({result})" if result else ""
+    console.write(f"{found.name} version {found.version}{described} on {address}")
     command = [
         # The version by its number: an alias could move in between.
         *("mlflow", "models", "serve", "--model-uri", f"models:/{found.name}/{found.version}"),

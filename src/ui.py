@@ -19,7 +19,7 @@ def main() -> None:
     # MLflow's first page is about language models; this one has the training runs.
     runs = f"#/experiments/{experiment.existing_id()}/runs?workflowType=machine_learning"
     console.write(
-        f"In some seconds, browse http://{loopback.HOST}:{options.port}/{runs}; Ctrl-C ends it."
+        f"In a few seconds, open http://{loopback.HOST}:{options.port}/{runs}; Ctrl-C ends it."
     )
     command = [
         *("mlflow", "ui", "--host", loopback.HOST, "--port", str(options.port), "--workers", "1"),

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 
+from mnist_cnn.evaluation.corruptions import corrupt
 from mnist_cnn.learning import augmentation, calibration
 from mnist_cnn.learning.data import Examples
 
@@ -65,7 +66,7 @@ def mkl() -> Arrays:
 
 
 def pytorch() -> Arrays:
-    """Loss, normalisation, augmentation, calibration, optimiser, and random numbers."""
+    """Loss, normalisation, augmentation, calibration, corruptions, optimiser, random numbers."""
     found = gradients(lambda x: F.batch_norm(x, None, None, training=True), tensor(37, 5, 7, 7))
     found += gradients(lambda x: F.log_softmax(x, 1).exp(), tensor(123, 10))
     found += gradients(lambda x: F.max_pool2d(x, 2), tensor(5, 3, 13, 13))
@@ -77,6 +78,10 @@ def pytorch() -> Arrays:
     )
     found += [torch.rand(1000).numpy(), torch.randn(1000).numpy(), torch.randperm(1000).numpy()]
     found += [calibrated.numpy() for calibrated in calibrations()]
+    images = torch.randint(256, (40, 1, 28, 28), dtype=torch.uint8)
+    found += [corrupted.numpy() for _, corrupted in corrupt(images, seed=0)]
+    x = tensor(41, 50).detach()
+    found += [torch.std(x, 1).numpy(), x.abs().rsqrt().numpy(), torch.hypot(x, x.flip(0)).numpy()]
     layer = nn.Linear(30, 20)
     optimizer = torch.optim.AdamW(layer.parameters(), 0.01, weight_decay=0.1, fused=True)
     for _ in range(20):
@@ -176,15 +181,23 @@ LIBRARIES = {
 }
 
 
+def square_roots() -> Arrays:
+    """What PyTorch computes with MKL, differently on each make of CPU."""
+    return [torch.linspace(0, 1, 10_001).sqrt().numpy()]
+
+
+def digest(arrays: Arrays) -> str:
+    """The MD5 of the content of arrays."""
+    content = hashlib.md5(usedforsecurity=False)
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
 def main() -> None:
-    """Print the MD5 of what each library computes."""
-    digests = {}
-    for name, compute in LIBRARIES.items():
-        content = hashlib.md5(usedforsecurity=False)
-        for array in compute():
-            content.update(np.ascontiguousarray(array).tobytes())
-        digests[name] = content.hexdigest()
-    print(json.dumps(digests))
+    """Print the MD5 of what each library computes, and of square roots."""
+    computed = {**LIBRARIES, "sqrt": square_roots}
+    print(json.dumps({name: digest(compute()) for name, compute in computed.items()}))
 
 
 if __name__ == "__main__":

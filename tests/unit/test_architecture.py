@@ -210,14 +210,32 @@ def test_a_network_imports_no_other_network(path):
     }
 
 
+UNPORTABLE = {"sqrt", "acos", "arccos", "asin", "arcsin", "atan", "arctan", "cdist"}
+
+
+def unportable(tree):
+    """What calls one of `UNPORTABLE`, but not that of `math` or NumPy, and powers of one half."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr.removeprefix("_foreach_").rstrip("_")
+            if name in UNPORTABLE and ast.unparse(node.func.value) not in {"math", "np"}:
+                yield name
+            halves = [each for each in node.args if ast.unparse(each) == "0.5"]
+            if name == "pow" and halves:
+                yield name
+        power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        if power and ast.unparse(node.right) == "0.5":
+            yield ast.unparse(node)
+
+
 def test_no_module_calls_what_portable_arithmetic_cannot_fix():
     """MKL begins these with an approximation of the CPU, and each maker of CPUs has another."""
-    for path in PACKAGE.rglob("*.py"):
+    for call in ("x.sqrt()", "torch.acos(x)", "x.sqrt_()", "torch._foreach_sqrt(x)", "x**0.5"):
+        assert list(unportable(ast.parse(call)))
+    assert list(unportable(ast.parse("torch.pow(x, 0.5)")))
+    for path in SRC.rglob("*.py"):
         if any(name.split(".")[0] == "torch" for name in imports(path)):
-            called = re.findall(
-                r"(?<!math)(?<!np)\.(sqrt|acos|asin|atan|cdist)\(", path.read_text()
-            )
-            assert not called, path
+            assert not list(unportable(ast.parse(path.read_text()))), path
 
 
 def test_every_package_is_installed():

@@ -63,9 +63,12 @@ def test_geometric_corruptions_keep_or_scale_the_strokes(corrupted):
 
 def centre(images):
     """The column and the row of the centre of mass."""
-    along = torch.arange(images.shape[3]).float()
-    columns, rows = images.float().sum((1, 2)), images.float().sum((1, 3))
-    return torch.stack([columns @ along, rows @ along], 1) / mass(images)[:, None]
+    weights = images.float().sum(1)
+    means = [
+        (weights.sum(others) * torch.arange(weights.shape[axis])).sum(1)
+        for axis, others in ((2, 1), (1, 2))
+    ]
+    return torch.stack(means, 1) / mass(images)[:, None]
 
 
 def test_only_a_translation_moves_the_centre(corrupted):
@@ -73,6 +76,16 @@ def test_only_a_translation_moves_the_centre(corrupted):
         torch.testing.assert_close(centre(corrupted[name]), centre(bar()), rtol=0, atol=0.2)
     moved = (centre(corrupted["translate"]) - centre(bar())).norm(dim=1)
     torch.testing.assert_close(moved, torch.full((2,), 0.15 * 28), rtol=0.01, atol=0)
+
+
+def test_lengths_are_fractions_of_width_and_height():
+    image = torch.zeros(1, 1, 24, 40, dtype=torch.uint8)
+    image[0, 0, 11:13, 12:28] = 255
+    changed = dict(corrupt(image, seed=0))
+    moved = (centre(changed["translate"]) - centre(image)) / torch.tensor([40, 24])
+    assert float(moved.norm()) == pytest.approx(0.15, rel=0.02)
+    # 16 × 2 pixels at 30° are 16 sin 30° + 2 cos 30° high.
+    assert extent(changed["rotate"])[0] == pytest.approx(9.7, abs=1)
 
 
 def test_motion_blur_spreads_a_stroke(corrupted):

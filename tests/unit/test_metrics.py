@@ -166,6 +166,7 @@ def test_the_most_confused_classes_come_first():
     assert metrics.most_confused(matrix, 1) == [(7, 2, 5)]
     assert metrics.most_confused(matrix, 2) == [(7, 2, 5), (0, 6, 3), (4, 9, 3)]
     assert metrics.most_confused(np.eye(10, dtype=np.int64), 5) == []
+    assert len(metrics.most_confused(np.ones((10, 10), np.int64), 5)) == 5
 
 
 @few_examples

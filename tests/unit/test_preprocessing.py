@@ -168,6 +168,7 @@ def specks(grey):
         pytest.param(Image.new("L", (50, 40), 128), {}, id="grey"),
         pytest.param(Image.new("L", (1, 1), 0), {}, id="one-pixel"),
         pytest.param(Image.linear_gradient("L"), {}, id="gradient"),
+        pytest.param(np.tile(np.linspace(100, 200, 16).astype(np.uint8), (16, 1)), {}, id="tiny"),
         pytest.param(photograph(Image.new("L", (900, 1000), 255)), {}, id="photographed-paper"),
         pytest.param(specks(245), {"strokes": False}, id="faint-specks"),
         pytest.param(specks(0), {"strokes": False}, id="specks-that-vanish"),
@@ -251,21 +252,42 @@ def test_accuracy_on_images_of_mnist_hardly_changes(published_model, digits):
     assert abs(correct - correct_processed) <= 2
 
 
+def fraction_read(path, images, labels):
+    """The fraction of images that a model reads correctly and accepts."""
+    network, _, fitted = model.load(path)
+    inputs = torch.from_numpy(np.stack([preprocess(image) for image in images]))
+    found = calibration.predict(network, fitted, inputs)
+    return ((found.probabilities.argmax(1) == labels) & (found.familiarity >= 0)).double().mean()
+
+
 @pytest.mark.parametrize("negative", [False, True])
 def test_digits_of_eight_by_eight_pixels_are_read(published_model, negative):
     tiny = load_digits()
     grey = (tiny.images[::4] * (255 / 16)).astype(np.uint8)
-    images = [preprocess(255 - image if negative else image) for image in grey]
-    network, _, fitted = model.load(published_model)
-    found = calibration.predict(network, fitted, torch.from_numpy(np.stack(images)))
-    right = found.probabilities.argmax(1).numpy() == tiny.target[::4]
-    assert (right & (found.familiarity.numpy() >= 0)).mean() > 0.95
+    images = 255 - grey if negative else grey
+    assert fraction_read(published_model, images, torch.from_numpy(tiny.target[::4])) > 0.95
+
+
+@pytest.mark.parametrize(("side", "least"), [(12, 0.92), (16, 0.95)])
+def test_reduced_images_of_mnist_are_read(published_model, digits, side, least):
+    images = [
+        np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))
+        for (grey,) in digits.images[::3].numpy()
+    ]
+    assert fraction_read(published_model, images, digits.labels[::3]) > least
 
 
 @pytest.mark.parametrize("side", [2, 9])
 def test_an_image_of_blocks_is_the_image_of_their_pixels(side):
-    image = load_digits().images[0] * 15
+    image = load_digits().images[0][:, 1:] * 15
     assert (preprocess(np.kron(image, np.ones((side, side)))) == preprocess(image)).all()
+
+
+def test_objects_without_strokes_are_not_enlarged_first():
+    image = np.zeros((8, 8), np.uint8)
+    image[2:6, 2:6] = 200
+    (pixels,) = preprocess(np.kron(image, np.ones((6, 6))), strokes=False)
+    assert (pixels[5:23, 5:23] == 200).all()
 
 
 def test_objects_without_strokes_keep_their_grey_levels():

@@ -201,7 +201,7 @@ def _warp(
     dx: Tensor | float = 0.0,
     dy: Tensor | float = 0.0,
 ) -> Tensor:
-    """Each image rotated, scaled, sheared, and moved by fractions of its side."""
+    """Each image rotated, scaled, sheared, and moved by fractions of its width and height."""
     zero = torch.zeros(len(images))
     angle, scale, shear, dx, dy = (zero + value for value in (angle, scale, shear, dx, dy))
     cos, sin = angle.cos() / scale, angle.sin() / scale

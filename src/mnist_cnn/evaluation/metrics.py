@@ -251,7 +251,8 @@ def most_confused(matrix: NDArray[np.int64], count: int) -> list[tuple[int, int,
 
     Args:
         matrix: from `confusion_matrix`.
-        count: how many, 1 or more. Pairs as frequent as the last of them are there as well.
+        count: how many, 1 or more. Pairs as frequent as the last of them are there as well, unless
+            they have one example.
 
     Returns:
         True class, predicted class, and the number of examples, 1 or more.
@@ -262,7 +263,8 @@ def most_confused(matrix: NDArray[np.int64], count: int) -> list[tuple[int, int,
         if true != predicted
     ]
     pairs.sort(key=lambda pair: -pair[2])
-    return [pair for pair in pairs if pair[2] >= pairs[:count][-1][2]]
+    least = pairs[:count][-1][2] if pairs else 1
+    return pairs[:count] + [pair for pair in pairs[count:] if pair[2] == least > 1]
 
 
 def worst_mistakes(labels: Labels, probabilities: Probabilities, count: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 
 WHITE = 253  # of strokes in MNIST
-HALO = 0.3  # of the ink of a stroke: less than this is the blur of enlarging
+HALO = 0.3  # less ink than this fraction of the strongest is blur, which enlarging makes
 
 
 def preprocess(
@@ -29,8 +29,10 @@ def preprocess(
     As LeCun, Cortes and Burges describe MNIST (http://yann.lecun.com/exdb/mnist/), a digit is
     scaled with anti-aliasing to fit 20 × 20 pixels, aspect ratio kept, and shifted by whole pixels
     until its centre of mass is in the middle of 28 × 28. Before that, the background and its noise
-    are removed here. 19 of 20 images of MNIST stay as they are, within two grey levels. An image of
-    strokes that has fewer pixels than the object in the result is enlarged first.
+    are removed here. 19 of 20 images of MNIST stay as they are, within two grey levels.
+
+    Strokes in an image whose longer side is shorter than `object_size` are enlarged first. It may
+    have been enlarged before, to blocks of equal pixels.
 
     Args:
         grey: `(height, width)`, 0 to 255: a dark object on a lighter background, or a light one on
@@ -45,19 +47,17 @@ def preprocess(
 
     Raises `UserError` if nothing differs from the background, or if there are two objects.
     """
-    pixels = _without_blocks(grey)
+    pixels = _without_blocks(grey) if strokes else grey
     tiny = strokes and max(pixels.shape) < object_size
-    if tiny:
-        grey = _enlarge(pixels)
     find = ink.of_strokes if strokes else ink.of_object
-    found, noise = find(grey.astype(np.float64))
-    contrast = found.max()
-    if contrast < max(MIN_CONTRAST, noise):
+    found, noise = find((pixels if tiny else grey).astype(np.float64))
+    if found.max() < max(MIN_CONTRAST, noise):
         raise UserError(f"{name}: shows nothing: all of it has about the same colour")
     if strokes:
         if tiny:
-            found = (found - HALO * contrast).clip(0) / (1 - HALO)
-        levels = (found * (255 / contrast)).round().astype(np.uint8)
+            found, _ = find(_enlarge(pixels).astype(np.float64))
+            found = (found - HALO * found.max()).clip(0)
+        levels = (found * (255 / found.max())).round().astype(np.uint8)
         parts = marks.of_the_object(marks.find(levels > threshold_otsu(levels)), levels.shape)
         if one_piece and marks.are_apart(parts):
             raise UserError(f"{name}: shows more than one object; each needs an image of its own")
@@ -84,8 +84,9 @@ def _without_blocks(grey: NDArray[Any]) -> NDArray[Any]:
 
 def _enlarge(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Eight times the size, smoothly, with more of the background around it."""
-    border = np.concatenate([pixels[[0, -1]].ravel(), pixels[1:-1, [0, -1]].ravel()])
-    padded = np.pad(pixels.astype(np.float32), 3, constant_values=np.median(border))
+    border = np.sort(np.concatenate([pixels[[0, -1]].ravel(), pixels[1:-1, [0, -1]].ravel()]))
+    background = border[(len(border) - 1) // 2]
+    padded = np.pad(pixels.astype(np.float32), 3, constant_values=background)
     height, width = padded.shape
     image = Image.fromarray(padded).resize((8 * width, 8 * height), Image.Resampling.LANCZOS)
     return np.asarray(image).clip(0, 255)

@@ -61,7 +61,7 @@ class Candidate(NamedTuple):
     """A model to register."""
 
     dataset: Description
-    """That of the model."""
+    """The data set that it was trained on."""
     model: nn.Module
     """From pixel values `(n, channels, height, width)`; in the pipeline a `Calibrated`."""
     path: Path
@@ -71,7 +71,7 @@ class Candidate(NamedTuple):
     predictions: Path
     """The file with the finalist's validation predictions, for the run of the version."""
     result: Result
-    """It replaces that of an earlier evaluation."""
+    """Of its evaluation; it replaces that of an earlier one."""
     facts: Mapping[str, object]
     """What tells the version apart from others, by name; each becomes a tag."""
     note: str
@@ -208,6 +208,18 @@ def find_version(name: str) -> ModelVersion:
                 f"{name}: not in the registry of {where}; {stores.how_to_create('evaluate')}"
             ) from None
         raise
+
+
+def result_of(version: ModelVersion) -> Result | None:
+    """The result of a version on the test set; None if another program registered it."""
+    try:
+        return Result(
+            accuracy=float(version.tags["test_accuracy"]),
+            mistakes=int(version.tags["test_mistakes"]),
+            examples=int(version.tags["test_examples"]),
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 @store_errors()
