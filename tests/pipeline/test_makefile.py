@@ -8,6 +8,13 @@ import pytest
 from clone import ROOT
 
 
+@pytest.fixture(autouse=True)
+def without_variables(monkeypatch):
+    """Else these `make` have the variables that `make test` was given."""
+    for name in ("MAKEFLAGS", "MAKEOVERRIDES"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.parametrize(
     ("made_for", "seconds", "expected"),
     [
