@@ -29,7 +29,7 @@ def ui(tmp_path_factory):
     with serve(folder, command, port) as address:
         yield address
         log = (folder / "server.log").read_text().splitlines()
-        assert f"open {address}/#/experiments/1/runs?" in log[0]
+        assert log[0].startswith(f"In a few seconds, open {address}/#/experiments/1/runs?")
         assert not [line for line in log if "GET" in line or "POST" in line]
 
 
